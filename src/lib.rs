@@ -1,0 +1,4 @@
+//! placeholder
+
+pub mod time;
+pub mod judge;
