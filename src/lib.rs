@@ -1,4 +1,5 @@
 //! placeholder
 
 pub mod time;
+pub mod window;
 pub mod judge;
