@@ -1,5 +1,7 @@
 //! placeholder
 
 pub mod time;
+pub mod source;
 pub mod window;
+pub mod encode;
 pub mod judge;

@@ -99,6 +99,13 @@ impl Sub for MediaTime {
     }
 }
 
+impl std::ops::Neg for MediaTime {
+    type Output = Self;
+    fn neg(self) -> Self {
+        Self(self.0.saturating_neg())
+    }
+}
+
 impl AddAssign for MediaTime {
     fn add_assign(&mut self, other: Self) {
         *self = *self + other;

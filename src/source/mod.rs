@@ -1,0 +1,178 @@
+//! Sources: a recording or a camera goes in, frames come out as plain bytes with times.
+//!
+//! The only input code that knows GStreamer. What crosses [`Incoming`] is plain data, so that a source can later move into
+//! a process of its own.
+//!
+//! - `description`: the pipelines as text, shipped or the user's own.
+//! - `pipeline`: a description becomes a running pipeline, its frames [`Incoming`] messages.
+//! - `supervise`: runs a source to its end; a camera is reconnected for ever.
+
+mod description;
+mod image;
+mod pipeline;
+mod supervise;
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use crate::time::MediaTime;
+use crate::window::{Frame, Stream, Streams};
+
+pub use description::Description;
+pub use image::{Image, Matrix};
+pub use supervise::{Retry, supervise};
+
+/// Where media comes from.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Location {
+    /// A recording on disk.
+    File(PathBuf),
+    /// `rtsp://` or `rtsps://`.
+    Rtsp(url::Url),
+}
+
+/// Prints no credentials.
+impl std::fmt::Debug for Location {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
+/// For people: the path, or the address without credentials.
+impl std::fmt::Display for Location {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Rtsp(url) => write!(f, "{}", without_credentials(url)),
+        }
+    }
+}
+
+fn without_credentials(url: &url::Url) -> url::Url {
+    let mut url = url.clone();
+    // Fails only for addresses that cannot hold credentials.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url
+}
+
+/// One source, as configured.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// Unique among the sources of a process.
+    pub name: String,
+    /// Where its media is.
+    pub location: Location,
+    /// The pipeline that brings it.
+    pub description: Description,
+    /// A recording is played at its own pace rather than as fast as it is judged.
+    pub realtime: bool,
+    /// A camera's first end of stream is its end; it is not reconnected.
+    pub once: bool,
+}
+
+impl Spec {
+    /// Live sources never wait for the rest of the program, and their gaps are measured by arrival.
+    #[must_use]
+    pub const fn is_live(&self) -> bool {
+        matches!(self.location, Location::Rtsp(_))
+    }
+}
+
+/// What a source says to the cutter, in order.
+#[derive(Debug)]
+pub enum Incoming {
+    /// Which streams it has: after connecting, before the first frame.
+    Streams(Streams),
+    /// A frame.
+    Frame {
+        /// The picture or sound.
+        frame: Frame<Image>,
+        /// When it came.
+        arrival: Instant,
+        /// Live frames refused before it, because this channel was full.
+        refused: u32,
+    },
+    /// One of its streams has ended.
+    StreamEnded(Stream),
+    /// A live source is away (or was not reached yet); it is being retried.
+    Lost(Loss),
+    /// Nothing more will come.
+    Finished(Finish),
+}
+
+/// A live source went away or could not be reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// One line for people, without credentials.
+    pub reason: String,
+    /// The source refuses our credentials (401, 403): it is tried at most once a minute.
+    pub auth_failed: bool,
+}
+
+/// How a source ended.
+#[derive(Debug)]
+pub struct Finish {
+    /// The end was the media's own (the end of a file; end of stream under `once`), not a stop.
+    pub complete: bool,
+    /// Media that should have been there but was not, at the end (a truncated recording).
+    pub missing: MediaTime,
+    /// What went wrong, if something did.
+    pub error: Option<SourceError>,
+}
+
+/// Why a source gives no (more) media. Messages name the source and never hold credentials.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The file is not there or may not be read.
+    #[error("{location}: cannot be read: {reason}")]
+    Unreadable {
+        /// The file.
+        location: String,
+        /// The system's word.
+        reason: String,
+    },
+    /// GStreamer could make nothing of it.
+    #[error("{location}: {reason}")]
+    Media {
+        /// The source.
+        location: String,
+        /// One line.
+        reason: String,
+    },
+    /// It holds neither sound nor pictures.
+    #[error("{location}: has neither sound nor pictures that GStreamer can decode (`ffprobe` shows what it holds)")]
+    Nothing {
+        /// The source.
+        location: String,
+    },
+    /// It ends before its header says.
+    #[error("{location}: ends at {end} although its header says {declared}: the file is truncated; what is there was used")]
+    Truncated {
+        /// The source.
+        location: String,
+        /// Where the media ends.
+        end: MediaTime,
+        /// Where it should.
+        declared: MediaTime,
+    },
+    /// A live source under `once` that never gave a frame.
+    #[error("{location}: was never reached: {reason}")]
+    NeverReached {
+        /// The source.
+        location: String,
+        /// Why, in one line.
+        reason: String,
+    },
+    /// A pipeline description that does not parse or lacks a part.
+    #[error("{origin}: {reason}")]
+    Description {
+        /// The file.
+        origin: String,
+        /// What is wrong and what to write.
+        reason: String,
+    },
+    /// GStreamer itself is not there.
+    #[error("GStreamer cannot be used: {0}; `make setup` installs what ahwatch needs")]
+    Gstreamer(String),
+}

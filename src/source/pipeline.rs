@@ -1,0 +1,365 @@
+//! A description becomes a running GStreamer pipeline, and its frames become messages.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TryRecvError, TrySendError};
+use gstreamer as gst;
+use gstreamer::prelude::*;
+use gstreamer_app as app;
+use gstreamer_video as video;
+
+use super::{Image, Incoming, Location, Matrix, SourceError, Spec};
+use crate::time::{MediaTime, monotonic};
+use crate::window::{Frame, Stream, Streams};
+
+/// Starts GStreamer once a process, and fixes which decoders are taken.
+pub(super) fn init() -> Result<(), SourceError> {
+    static DONE: OnceLock<Result<(), String>> = OnceLock::new();
+    let done = DONE.get_or_init(|| {
+        gst::init().map_err(|e| e.to_string())?;
+        // faad is 21 ms off the sound's timestamps; openh264dec costs 1.8 times avdec_h264.
+        for name in ["faad", "openh264dec"] {
+            if let Some(feature) = gst::Registry::get().lookup_feature(name) {
+                feature.set_rank(gst::Rank::NONE);
+            }
+        }
+        Ok(())
+    });
+    done.clone().map_err(SourceError::Gstreamer)
+}
+
+/// What the callbacks of one source share; outlives reconnections.
+pub(super) struct Shared {
+    pub name: String,
+    pub live: bool,
+    pub sender: Sender<Incoming>,
+    /// Disconnected when the program ends.
+    pub stop: Receiver<std::convert::Infallible>,
+    /// Frames refused since the last one that was delivered.
+    refused: AtomicU32,
+    began: Instant,
+    /// Nanoseconds from `began` to the newest frame; -1 before the first of this connection.
+    newest: AtomicI64,
+    /// Media time after the newest frame.
+    end: AtomicI64,
+}
+
+impl Shared {
+    pub fn new(name: &str, live: bool, sender: Sender<Incoming>, stop: Receiver<std::convert::Infallible>) -> Arc<Self> {
+        Arc::new(Self {
+            name: name.to_owned(),
+            live,
+            sender,
+            stop,
+            refused: AtomicU32::new(0),
+            began: monotonic(),
+            newest: AtomicI64::new(-1),
+            end: AtomicI64::new(0),
+        })
+    }
+
+    pub fn stopped(&self) -> bool {
+        self.stop.try_recv() == Err(TryRecvError::Disconnected)
+    }
+
+    /// How long ago the newest frame of this connection came; None before the first.
+    pub fn silent_for(&self) -> Option<Duration> {
+        let newest = u64::try_from(self.newest.load(Ordering::Relaxed)).ok()?;
+        Some(self.began.elapsed().saturating_sub(Duration::from_nanos(newest)))
+    }
+
+    pub fn end(&self) -> MediaTime {
+        MediaTime::from_nanos(self.end.load(Ordering::Relaxed))
+    }
+
+    /// Sends what must not be lost; waits while the channel is full, but not past a stop.
+    pub fn say(&self, message: Incoming) -> bool {
+        let mut message = message;
+        loop {
+            match self.sender.send_timeout(message, Duration::from_millis(100)) {
+                Ok(()) => return true,
+                Err(SendTimeoutError::Disconnected(_)) => return false,
+                Err(SendTimeoutError::Timeout(back)) if !self.stopped() => message = back,
+                Err(SendTimeoutError::Timeout(_)) => return false,
+            }
+        }
+    }
+
+    /// Sends a frame: a live one is refused when the channel is full, a recorded one waits.
+    fn deliver(&self, frame: Frame<Image>, end: MediaTime) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let arrival = monotonic();
+        self.newest.store(i64::try_from((arrival - self.began).as_nanos()).unwrap_or(i64::MAX), Ordering::Relaxed);
+        self.end.fetch_max(end.as_nanos(), Ordering::Relaxed);
+        let refused = self.refused.swap(0, Ordering::Relaxed);
+        let message = Incoming::Frame { frame, arrival, refused };
+        if !self.live {
+            return if self.say(message) { Ok(gst::FlowSuccess::Ok) } else { Err(gst::FlowError::Eos) };
+        }
+        match self.sender.try_send(message) {
+            Ok(()) => Ok(gst::FlowSuccess::Ok),
+            Err(TrySendError::Full(_)) => {
+                self.refused.fetch_add(refused + 1, Ordering::Relaxed);
+                Ok(gst::FlowSuccess::Ok)
+            }
+            Err(TrySendError::Disconnected(_)) => Err(gst::FlowError::Eos),
+        }
+    }
+}
+
+/// One connection: a pipeline that runs, with its branches.
+pub(super) struct Connection {
+    pub pipeline: gst::Pipeline,
+    pub bus: gst::Bus,
+    /// A branch was joined: there is something to see or hear.
+    pub joined: Arc<AtomicBool>,
+    /// No more streams will appear.
+    pub settled: Arc<AtomicBool>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let _ = self.pipeline.set_state(gst::State::Null);
+    }
+}
+
+/// What the streams of a connection are, as far as they are known, and whether it was said.
+#[derive(Default)]
+struct Found {
+    announced: Streams,
+    joined: Streams,
+    said: bool,
+}
+
+/// Builds and starts the pipeline of a source.
+pub(super) fn connect(spec: &Spec, shared: &Arc<Shared>) -> Result<Connection, SourceError> {
+    init()?;
+    let pipeline = gst::Pipeline::new();
+    let bus = pipeline.bus().ok_or_else(|| SourceError::Gstreamer("a pipeline has no bus".into()))?;
+    let connection = Connection { pipeline, bus, joined: Arc::default(), settled: Arc::default() };
+    let pipeline = &connection.pipeline;
+    shared.newest.store(-1, Ordering::Relaxed);
+    // One decoding thread a stream: frame threading costs a third more CPU and several pictures of memory and delay.
+    pipeline.connect_deep_element_added(|_, _, element| {
+        if element.factory().is_some_and(|f| f.name().starts_with("avdec_")) && element.has_property("max-threads") {
+            element.set_property("max-threads", 1i32);
+        }
+    });
+    let description = &spec.description;
+    let Some(source) = &description.source else {
+        let streams = Streams { audio: description.audio.is_some(), video: description.video.is_some() };
+        shared.say(Incoming::Streams(streams));
+        for stream in [Stream::Video, Stream::Audio] {
+            if streams.of(stream) {
+                let bin = branch(spec, shared, stream)?;
+                pipeline.add(&bin).map_err(|e| SourceError::Gstreamer(e.to_string()))?;
+            }
+        }
+        connection.joined.store(true, Ordering::Relaxed);
+        connection.settled.store(true, Ordering::Relaxed);
+        return start(spec, connection);
+    };
+    let bin = description.bin(source)?;
+    let input = description.element(&bin, "in")?;
+    locate(&input, &spec.location);
+    let output = bin.by_name("out").unwrap_or_else(|| input.clone());
+    let found = Arc::new(Mutex::new(Found::default()));
+    if output.factory().is_some_and(|f| f.name() == "rtspsrc") {
+        announce(&output, &found);
+    }
+    pipeline.add(&bin).map_err(|e| SourceError::Gstreamer(e.to_string()))?;
+    let (spec_, shared_, found_) = (spec.clone(), Arc::clone(shared), Arc::clone(&found));
+    let (weak, joined) = (bin.downgrade(), Arc::clone(&connection.joined));
+    output.connect_pad_added(move |_, pad| {
+        if let Some(bin) = weak.upgrade()
+            && join(&spec_, &shared_, &found_, &bin, pad)
+        {
+            joined.store(true, Ordering::Relaxed);
+        }
+    });
+    let (shared_, settled) = (Arc::clone(shared), Arc::clone(&connection.settled));
+    output.connect_no_more_pads(move |_| {
+        settled.store(true, Ordering::Relaxed);
+        say_streams(&shared_, &found);
+    });
+    start(spec, connection)
+}
+
+fn start(spec: &Spec, connection: Connection) -> Result<Connection, SourceError> {
+    if connection.pipeline.set_state(gst::State::Playing).is_err() {
+        let reason = connection.bus.timed_pop_filtered(gst::ClockTime::ZERO, &[gst::MessageType::Error]);
+        let reason = match reason.as_ref().map(|m| m.view()) {
+            Some(gst::MessageView::Error(error)) => error.error().message().to_owned(),
+            _ => "GStreamer did not start".to_owned(),
+        };
+        return Err(SourceError::Media { location: spec.location.to_string(), reason });
+    }
+    Ok(connection)
+}
+
+/// Sets the user's values as properties; nothing of them is ever pasted into pipeline text. Credentials are kept out of the
+/// location, so that no message of GStreamer's can repeat them.
+fn locate(input: &gst::Element, location: &Location) {
+    match location {
+        Location::File(path) => input.set_property("location", path.to_string_lossy().as_ref()),
+        Location::Rtsp(url) => {
+            input.set_property("location", super::without_credentials(url).as_str());
+            let decode = |text: &str| percent_decode(text);
+            if !url.username().is_empty() && input.has_property("user-id") {
+                input.set_property("user-id", decode(url.username()));
+                input.set_property("user-pw", decode(url.password().unwrap_or_default()));
+            }
+        }
+    }
+}
+
+fn percent_decode(text: &str) -> String {
+    let pair = format!("x={}", text.replace('+', "%2B"));
+    url::form_urlencoded::parse(pair.as_bytes()).next().map_or_else(String::new, |(_, value)| value.into_owned())
+}
+
+/// `rtspsrc` tells of each stream in the camera's session description before any pad appears, and pads appear only with
+/// the first packet: this is where it is known what the camera has. Streams that are neither sound nor pictures are declined.
+fn announce(rtspsrc: &gst::Element, found: &Arc<Mutex<Found>>) {
+    let found = Arc::clone(found);
+    rtspsrc.connect("select-stream", false, move |values| {
+        let caps = values.get(2).and_then(|v| v.get::<gst::Caps>().ok());
+        let media = caps.as_ref().and_then(|c| c.structure(0)).and_then(|s| s.get::<String>("media").ok());
+        let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted = match media.as_deref() {
+            Some("audio") => !std::mem::replace(&mut found.announced.audio, true),
+            Some("video") => !std::mem::replace(&mut found.announced.video, true),
+            _ => false,
+        };
+        Some(wanted.to_value())
+    });
+}
+
+fn say_streams(shared: &Shared, found: &Mutex<Found>) {
+    let streams = {
+        let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+        if std::mem::replace(&mut found.said, true) {
+            return;
+        }
+        Streams { audio: found.announced.audio || found.joined.audio, video: found.announced.video || found.joined.video }
+    };
+    if streams.audio || streams.video {
+        shared.say(Incoming::Streams(streams));
+    }
+}
+
+/// Joins a pad that appeared to the branch of its media type. A panic here would abort the process: everything is a `let else`.
+fn join(spec: &Spec, shared: &Arc<Shared>, found: &Arc<Mutex<Found>>, bin: &gst::Bin, pad: &gst::Pad) -> bool {
+    let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
+    let Some(structure) = caps.structure(0) else { return false };
+    let kind = structure.get::<String>("media").unwrap_or_else(|_| structure.name().split('/').next().unwrap_or_default().to_owned());
+    let stream = match kind.as_str() {
+        "video" | "image" => Stream::Video,
+        "audio" => Stream::Audio,
+        _ => return false,
+    };
+    let part = if stream == Stream::Video { &spec.description.video } else { &spec.description.audio };
+    let announced = {
+        let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+        let joined = if stream == Stream::Video { &mut found.joined.video } else { &mut found.joined.audio };
+        if part.is_none() || std::mem::replace(joined, true) {
+            return false;
+        }
+        found.announced.audio || found.announced.video
+    };
+    if announced {
+        say_streams(shared, found);
+    }
+    let branch = match branch(spec, shared, stream) {
+        Ok(branch) => branch,
+        Err(error) => {
+            tracing::error!(source = shared.name, %error, "a branch could not be built");
+            return false;
+        }
+    };
+    let Some(pipeline) = bin.parent().and_downcast::<gst::Pipeline>() else { return false };
+    let added = pipeline.add(&branch).is_ok();
+    let Some(sink) = branch.static_pad("sink") else { return false };
+    // The pad is inside the source's bin: it comes out by a ghost pad.
+    let Ok(ghost) = gst::GhostPad::with_target(pad) else { return false };
+    let _ = ghost.set_active(true);
+    let joined = added && bin.add_pad(&ghost).is_ok() && ghost.link(&sink).is_ok() && branch.sync_state_with_parent().is_ok();
+    if !joined {
+        tracing::error!(source = shared.name, stream = ?stream, "a stream could not be joined to its branch");
+    }
+    joined
+}
+
+/// A branch whose appsink delivers frames.
+fn branch(spec: &Spec, shared: &Arc<Shared>, stream: Stream) -> Result<gst::Bin, SourceError> {
+    let description = &spec.description;
+    let (part, name) = match stream {
+        Stream::Video => (&description.video, "video"),
+        Stream::Audio => (&description.audio, "audio"),
+    };
+    let bin = description.bin(part.as_deref().unwrap_or_default())?;
+    let sink = description.element(&bin, name)?.downcast::<app::AppSink>();
+    let sink = sink.map_err(|_| SourceError::Gstreamer(format!("{name} is no appsink")))?;
+    sink.set_sync(spec.realtime && !spec.is_live());
+    let (frames, ends) = (Arc::clone(shared), Arc::clone(shared));
+    sink.set_callbacks(
+        app::AppSinkCallbacks::builder()
+            .new_sample(move |sink| {
+                let pulled = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+                match frame(&pulled, stream) {
+                    Some((frame, end)) => frames.deliver(frame, end),
+                    None => Ok(gst::FlowSuccess::Ok), // outside the stream's own bounds
+                }
+            })
+            .eos(move |_| {
+                ends.say(Incoming::StreamEnded(stream));
+            })
+            .build(),
+    );
+    Ok(bin)
+}
+
+/// The frame in what an appsink gives, and the media time after it. None: it lies outside the segment, or makes no sense.
+fn frame(pulled: &gst::Sample, stream: Stream) -> Option<(Frame<Image>, MediaTime)> {
+    let data = pulled.buffer_owned()?;
+    // Running time, never the raw PTS: a file with B-frames starts its two streams at different ones.
+    let segment = pulled.segment()?.downcast_ref::<gst::ClockTime>()?;
+    let time = segment.to_running_time(data.pts()?)?;
+    let time = MediaTime::from_nanos(i64::try_from(time.nseconds()).ok()?);
+    match stream {
+        Stream::Audio => {
+            let map = data.map_readable().ok()?;
+            let pcm: Vec<i16> = map.chunks_exact(2).map(|b| i16::from_le_bytes([b[0], b[1]])).collect();
+            let length = MediaTime::from_nanos(i64::try_from(pcm.len()).ok()? * 62_500);
+            Some((Frame::Sound { time, pcm }, time + length))
+        }
+        Stream::Video => {
+            let info = video::VideoInfo::from_caps(pulled.caps()?).ok()?;
+            let meta = data.meta::<video::VideoMeta>().map(|m| (m.stride().to_vec(), m.offset().to_vec()));
+            let (strides, offsets) = meta.unwrap_or_else(|| (info.stride().to_vec(), info.offset().to_vec()));
+            let matrix = match info.colorimetry().matrix() {
+                video::VideoColorMatrix::Bt709 => Matrix::Bt709,
+                video::VideoColorMatrix::Bt2020 => Matrix::Bt2020,
+                _ => Matrix::Bt601,
+            };
+            let full_range = info.colorimetry().range() == video::VideoColorRange::Range0_255;
+            let length = data.duration().map_or(0, gst::ClockTime::nseconds);
+            let image = Image {
+                data: Bytes::from_owner(data.into_mapped_buffer_readable().ok()?),
+                width: info.width(),
+                height: info.height(),
+                strides: plane(&strides, |s| usize::try_from(*s).ok())?,
+                offsets: plane(&offsets, |o| Some(*o))?,
+                matrix,
+                full_range,
+            };
+            Some((Frame::Picture { time, image }, time + MediaTime::from_nanos(i64::try_from(length).ok()?)))
+        }
+    }
+}
+
+fn plane<T>(values: &[T], get: impl Fn(&T) -> Option<usize>) -> Option<[usize; 3]> {
+    Some([get(values.first()?)?, get(values.get(1)?)?, get(values.get(2)?)?])
+}

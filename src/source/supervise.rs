@@ -1,0 +1,200 @@
+//! Runs a source to its end. A camera has no end: it is reconnected for ever, with full-jitter backoff.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use gstreamer as gst;
+use gstreamer::prelude::*;
+use rand::RngExt as _;
+
+use super::pipeline::{Connection, Shared, connect};
+use super::{Finish, Incoming, Location, Loss, SourceError, Spec};
+use crate::time::{MediaTime, monotonic};
+
+/// How a lost camera is retried.
+#[derive(Clone, Copy, Debug)]
+pub struct Retry {
+    /// The first wait is at most this long; each next at most twice as long.
+    pub first: Duration,
+    /// No wait is longer.
+    pub longest: Duration,
+    /// After 401 or 403 the next try is this much later, so that no account gets locked.
+    pub refused: Duration,
+    /// A camera that sends no frame for so long is lost.
+    pub silence: Duration,
+    /// So long may it take to the first frame (some cameras send a key frame only every few seconds).
+    pub first_frame: Duration,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            first: Duration::from_millis(500),
+            longest: Duration::from_secs(10),
+            refused: Duration::from_secs(60),
+            silence: Duration::from_secs(3),
+            first_frame: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Retry {
+    /// Full jitter (Brooker, "Exponential Backoff And Jitter"): anything up to the doubled bound.
+    fn wait(&self, tries: u32) -> Duration {
+        let bound = self.first.saturating_mul(1 << tries.min(16)).min(self.longest);
+        bound.mul_f64(rand::rng().random_range(0.05..=1.0))
+    }
+}
+
+/// How one connection ended.
+enum Ended {
+    Stopped,
+    EndOfStream,
+    Failed { reason: String, auth: bool },
+}
+
+/// Runs a source until its end or until `stop` is disconnected; everything it has to say goes to `sender`, and the last is
+/// [`Incoming::Finished`]. Blocks: give it a thread.
+pub fn supervise(spec: &Spec, retry: &Retry, sender: Sender<Incoming>, stop: Receiver<std::convert::Infallible>) {
+    let shared = Shared::new(&spec.name, spec.is_live(), sender, stop);
+    let finish = match &spec.location {
+        Location::File(path) => match std::fs::File::open(path).and_then(|f| f.metadata()) {
+            Ok(meta) if meta.is_file() && meta.len() == 0 => failed(SourceError::Media {
+                location: spec.location.to_string(),
+                reason: "the file is empty".into(),
+            }),
+            Ok(meta) if meta.is_dir() => failed(SourceError::Unreadable {
+                location: spec.location.to_string(),
+                reason: "it is a folder; name a recording in it".into(),
+            }),
+            Ok(_) => recording(spec, retry, &shared),
+            Err(error) => failed(SourceError::Unreadable { location: spec.location.to_string(), reason: error.to_string() }),
+        },
+        Location::Rtsp(_) => camera(spec, retry, &shared),
+    };
+    shared.say(Incoming::Finished(finish));
+}
+
+fn failed(error: SourceError) -> Finish {
+    Finish { complete: false, missing: MediaTime::ZERO, error: Some(error) }
+}
+
+fn recording(spec: &Spec, retry: &Retry, shared: &Arc<Shared>) -> Finish {
+    let location = || spec.location.to_string();
+    let connection = match connect(spec, shared) {
+        Ok(connection) => connection,
+        Err(error) => return failed(error),
+    };
+    match watch(&connection, retry, shared) {
+        Ended::Stopped => Finish { complete: false, missing: MediaTime::ZERO, error: None },
+        Ended::Failed { reason, .. } => failed(SourceError::Media { location: location(), reason }),
+        Ended::EndOfStream if !connection.joined.load(Ordering::Relaxed) => failed(SourceError::Nothing { location: location() }),
+        Ended::EndOfStream => {
+            // The header's length, unless the container has none. Headers are rounded and streams differ: a second is no loss.
+            let declared = connection.pipeline.query_duration::<gst::ClockTime>();
+            let declared = MediaTime::from_nanos(declared.and_then(|d| i64::try_from(d.nseconds()).ok()).unwrap_or(0));
+            let end = shared.end();
+            if declared - end > MediaTime::from_millis(1000) {
+                let error = Some(SourceError::Truncated { location: location(), end, declared });
+                return Finish { complete: false, missing: declared - end, error };
+            }
+            Finish { complete: true, missing: MediaTime::ZERO, error: None }
+        }
+    }
+}
+
+fn camera(spec: &Spec, retry: &Retry, shared: &Arc<Shared>) -> Finish {
+    let (mut tries, mut reached) = (0, false);
+    loop {
+        let ended = match connect(spec, shared) {
+            Ok(connection) => watch(&connection, retry, shared),
+            Err(error @ (SourceError::Gstreamer(_) | SourceError::Description { .. })) => return failed(error),
+            Err(error) => Ended::Failed { reason: error.to_string(), auth: false },
+        };
+        let delivered = shared.silent_for().is_some();
+        reached |= delivered;
+        if delivered {
+            tries = 0;
+        }
+        let loss = match ended {
+            Ended::Stopped => return Finish { complete: false, missing: MediaTime::ZERO, error: None },
+            Ended::EndOfStream if spec.once && reached => {
+                return Finish { complete: true, missing: MediaTime::ZERO, error: None };
+            }
+            Ended::EndOfStream => Loss { reason: "the camera ended the stream".into(), auth_failed: false },
+            Ended::Failed { reason, auth } => Loss { reason, auth_failed: auth },
+        };
+        if spec.once && !reached {
+            return failed(SourceError::NeverReached { location: spec.location.to_string(), reason: loss.reason });
+        }
+        let wait = if loss.auth_failed { retry.refused } else { retry.wait(tries) };
+        tries = tries.saturating_add(1);
+        if !shared.say(Incoming::Lost(loss)) || shared.stop.recv_timeout(wait) == Err(RecvTimeoutError::Disconnected) {
+            return Finish { complete: false, missing: MediaTime::ZERO, error: None };
+        }
+    }
+}
+
+/// Waits for a connection's end.
+fn watch(connection: &Connection, retry: &Retry, shared: &Shared) -> Ended {
+    let began = monotonic();
+    let mut warned: Option<String> = None;
+    loop {
+        if shared.stopped() {
+            return Ended::Stopped;
+        }
+        if shared.live {
+            match shared.silent_for() {
+                Some(silent) if silent > retry.silence => {
+                    return Ended::Failed { reason: format!("no frame for {:.1} s", silent.as_secs_f64()), auth: false };
+                }
+                None if began.elapsed() > retry.first_frame => {
+                    let reason = format!("no frame within {} s of connecting", retry.first_frame.as_secs());
+                    return Ended::Failed { reason, auth: false };
+                }
+                _ => {}
+            }
+        }
+        let settled = connection.settled.load(Ordering::Relaxed);
+        if settled && !connection.joined.load(Ordering::Relaxed) {
+            return if shared.live {
+                Ended::Failed { reason: "the camera has neither sound nor pictures that GStreamer can decode".into(), auth: false }
+            } else {
+                Ended::EndOfStream
+            };
+        }
+        let Some(message) = connection.bus.timed_pop(gst::ClockTime::from_mseconds(50)) else { continue };
+        match message.view() {
+            gst::MessageView::Eos(_) => {
+                return match warned {
+                    Some(reason) if shared.live => Ended::Failed { reason, auth: false },
+                    _ => Ended::EndOfStream,
+                };
+            }
+            gst::MessageView::Error(error) => return diagnose(&error.error(), error.debug().as_deref()),
+            // Over TCP a vanished server is this warning, then an end of stream.
+            gst::MessageView::Warning(warning) => warned = Some(warning.error().message().to_owned()),
+            _ => {}
+        }
+    }
+}
+
+/// One line from GStreamer's error. The debug text is read for the status code only, never shown: it holds full addresses.
+fn diagnose(error: &gst::glib::Error, debug: Option<&str>) -> Ended {
+    let says = |code: &str| debug.is_some_and(|d| d.contains(&format!("({code})"))) || error.message().contains(&format!("({code})"));
+    let auth = error.matches(gst::ResourceError::NotAuthorized) || says("401") || says("403");
+    let reason = if auth {
+        "the camera refuses the user name or password (401 or 403)".to_owned()
+    } else if error.matches(gst::ResourceError::NotFound) && says("404") {
+        "the camera knows no such stream (404)".to_owned()
+    } else if error.matches(gst::StreamError::TypeNotFound) || error.matches(gst::StreamError::WrongType) {
+        "this is no recording that GStreamer can read (`ffprobe` shows what it is)".to_owned()
+    } else if error.matches(gst::StreamError::CodecNotFound) || error.matches(gst::CoreError::MissingPlugin) {
+        format!("a decoder is missing: {}", error.message())
+    } else {
+        crate::config::redact_text(error.message())
+    };
+    Ended::Failed { reason, auth }
+}
