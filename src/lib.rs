@@ -1,5 +1,6 @@
 //! placeholder
 
+pub mod config;
 pub mod time;
 pub mod source;
 pub mod window;

@@ -6,6 +6,9 @@
 //! - `tally`: votes to a label; pure.
 //! - `cues`: the embedded hesitation-cue index, in place of a panel, never inside one.
 
+pub mod answer;
+pub mod prompt;
+
 use std::sync::Arc;
 use std::time::Duration;
 

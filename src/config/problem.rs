@@ -1,0 +1,90 @@
+//! What is wrong with a configuration: all of it, each with its place and its remedy.
+
+use std::fmt;
+
+use super::redact::redact_text;
+
+/// One thing wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The file it is in, or "command line".
+    pub file: String,
+    /// The key or option, e.g. `judge[2] ("v2"): threshold` or `--hop-secs`. Empty when it concerns the whole file.
+    pub key: String,
+    /// What is wrong.
+    pub what: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.file)?;
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key)?;
+        }
+        f.write_str(&self.what)?;
+        if !self.remedy.is_empty() {
+            write!(f, "; {}", self.remedy)?;
+        }
+        Ok(())
+    }
+}
+
+/// Everything wrong with a configuration. Displayed one problem a line; holds no credential.
+#[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
+pub struct Problems(pub Vec<Problem>);
+
+impl Problems {
+    /// Notes one. What could hold a typed-in value is stripped of credentials here, once for all.
+    pub(crate) fn push(&mut self, place: &Place, key: &str, what: impl AsRef<str>, remedy: impl AsRef<str>) {
+        let key = match (place.table.is_empty(), key.is_empty()) {
+            (true, _) => key.to_owned(),
+            (false, true) => place.table.clone(),
+            (false, false) => format!("{}: {key}", place.table),
+        };
+        self.0.push(Problem {
+            file: redact_text(&place.file),
+            key: redact_text(&key),
+            what: redact_text(what.as_ref()),
+            remedy: redact_text(remedy.as_ref()),
+        });
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, problem) in self.0.iter().enumerate() {
+            if i > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Where in which file.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    /// File name as the user gave it, or "command line".
+    pub file: String,
+    /// Table, e.g. `[window]`; empty at the top level.
+    pub table: String,
+}
+
+impl Place {
+    pub(crate) fn new(file: &str, table: impl Into<String>) -> Self {
+        Self { file: file.to_owned(), table: table.into() }
+    }
+
+    pub(crate) fn command_line() -> Self {
+        Self::new("command line", "")
+    }
+}

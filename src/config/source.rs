@@ -1,0 +1,184 @@
+//! `[[source]]` tables and the sources of the command line.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use url::Url;
+
+use super::problem::{Place, Problems};
+use super::raw::{RawSource, table_name};
+use super::redact::{Secret, redact_url};
+use super::Overrides;
+
+/// One place media comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourceConfig {
+    /// What events call it; unique.
+    pub name: Arc<str>,
+    /// What to open.
+    pub input: Input,
+    /// A GStreamer description instead of the shipped one; exists.
+    pub pipeline: Option<PathBuf>,
+    /// A file is played at its own speed. Always false for a camera, which has no other.
+    pub realtime: bool,
+    /// A camera's first end of stream ends the source. Always true for a file.
+    pub once: bool,
+}
+
+/// What a source opens.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    /// A media file; exists.
+    File(PathBuf),
+    /// An `rtsp://` or `rtsps://` address, perhaps with credentials. Show it by [`Input::shown`].
+    Rtsp(Secret),
+}
+
+impl Input {
+    /// For people: the path, or the address without its credentials.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        match self {
+            Self::File(path) => path.display().to_string(),
+            Self::Rtsp(url) => redact_url(url.expose()),
+        }
+    }
+}
+
+pub(super) fn build(tables: &[RawSource], overrides: &Overrides, file: &str, dir: &Path, problems: &mut Problems) -> Vec<SourceConfig> {
+    let mut names = BTreeSet::new();
+    let mut sources = Vec::new();
+    let typed: Vec<(RawSource, Place, &Path)> = if overrides.sources.is_empty() {
+        let place = |i, source: &RawSource| Place::new(file, table_name("source", i, source.name.as_deref()));
+        tables.iter().enumerate().map(|(i, source)| (source.clone(), place(i, source), dir)).collect()
+    } else {
+        let pipeline = overrides.pipeline.clone();
+        let table = |source: &String| {
+            let input = if source.contains("://") {
+                RawSource { url: Some(Secret::new(source.clone())), ..RawSource::default() }
+            } else {
+                RawSource { path: Some(source.into()), ..RawSource::default() }
+            };
+            (RawSource { pipeline: pipeline.clone(), ..input }, Place::command_line(), Path::new(""))
+        };
+        overrides.sources.iter().map(table).collect()
+    };
+    if overrides.pipeline.is_some() && overrides.sources.is_empty() {
+        let remedy = "name the source on the command line too, or write `pipeline` in its [[source]]";
+        problems.push(&Place::command_line(), "--pipeline", "belongs to a source of the command line, and there is none", remedy);
+    }
+    for (raw, place, dir) in typed {
+        if let Some(source) = build_one(&raw, &place, dir, overrides, &mut names, problems) {
+            sources.push(source);
+        }
+    }
+    sources
+}
+
+fn build_one(
+    raw: &RawSource, place: &Place, dir: &Path, overrides: &Overrides, names: &mut BTreeSet<String>, problems: &mut Problems,
+) -> Option<SourceConfig> {
+    let input = match (&raw.path, &raw.url) {
+        (Some(path), None) => file_input(&dir.join(path), "path", place, problems),
+        (None, Some(url)) => url_input(url, place, problems),
+        (None, None) => {
+            problems.push(place, "", "has neither path nor url", "give one of them");
+            None
+        }
+        (Some(_), Some(_)) => {
+            problems.push(place, "", "has both path and url", "keep one of them");
+            None
+        }
+    };
+    let pipeline = raw.pipeline.as_ref().map(|path| dir.join(path));
+    if let Some(path) = pipeline.as_ref().filter(|path| !path.is_file()) {
+        problems.push(place, "pipeline", format!("there is no file {}", path.display()), "name a file with a GStreamer description");
+    }
+    let is_file = matches!(input, Some(Input::File(_)));
+    if raw.realtime == Some(true) && matches!(input, Some(Input::Rtsp(_))) {
+        problems.push(place, "realtime", "is for files; a camera is always live", "leave it out");
+    }
+    let name = match &raw.name {
+        Some(name) => {
+            check_name(name, place, problems);
+            if !names.insert(name.clone()) {
+                problems.push(place, "name", "another source has this name", "give each source a name of its own");
+            }
+            name.clone()
+        }
+        None => made_name(input.as_ref()?, names),
+    };
+    Some(SourceConfig {
+        name: name.into(),
+        input: input?,
+        pipeline,
+        realtime: is_file && (overrides.realtime || raw.realtime.unwrap_or(false)),
+        once: is_file || overrides.once || raw.once.unwrap_or(false),
+    })
+}
+
+fn file_input(path: &Path, key: &str, place: &Place, problems: &mut Problems) -> Option<Input> {
+    let wrong = if path.is_dir() {
+        "is a directory"
+    } else if path.exists() {
+        return Some(Input::File(path.to_owned()));
+    } else {
+        "does not exist"
+    };
+    problems.push(place, key, format!("{} {wrong}", path.display()), "name a media file or an rtsp:// or rtsps:// address");
+    None
+}
+
+fn url_input(url: &Secret, place: &Place, problems: &mut Problems) -> Option<Input> {
+    // What is pushed is redacted there; the parse errors quote nothing.
+    match Url::parse(url.expose()) {
+        Ok(parsed) if matches!(parsed.scheme(), "rtsp" | "rtsps") => {
+            if parsed.host_str().is_none_or(str::is_empty) {
+                problems.push(place, "url", "names no host", "write rtsp://HOST/PATH");
+                return None;
+            }
+            Some(Input::Rtsp(url.clone()))
+        }
+        Ok(parsed) if parsed.scheme() == "file" => match parsed.to_file_path() {
+            Ok(path) => file_input(&path, "url", place, problems),
+            Err(()) => {
+                problems.push(place, "url", "is no path on this machine", "write file:///PATH, or the path itself");
+                None
+            }
+        },
+        Ok(parsed) => {
+            problems.push(place, "url", format!("{}:// is not a kind of source", parsed.scheme()), "give a path, rtsp:// or rtsps://");
+            None
+        }
+        Err(error) => {
+            problems.push(place, "url", format!("is no URL ({error})"), "write rtsp://HOST/PATH, with % escapes for special characters in a password");
+            None
+        }
+    }
+}
+
+/// Names go into events, topics and metric labels.
+pub(super) fn check_name(name: &str, place: &Place, problems: &mut Problems) {
+    let fits = (1..=64).contains(&name.len()) && name.chars().all(is_name_char);
+    if !fits {
+        problems.push(place, "name", "is not a plain name", "use 1 to 64 letters, digits, dots, underscores or hyphens");
+    }
+}
+
+const fn is_name_char(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
+}
+
+/// From the file's or the host's name; made unique by a number.
+fn made_name(input: &Input, names: &mut BTreeSet<String>) -> String {
+    let from = match input {
+        Input::File(path) => path.file_stem().map(|stem| stem.to_string_lossy().into_owned()),
+        Input::Rtsp(url) => Url::parse(url.expose()).ok().and_then(|url| url.host_str().map(str::to_owned)),
+    };
+    let plain: String = from.unwrap_or_default().chars().map(|c| if is_name_char(c) { c } else { '_' }).take(56).collect();
+    let base = if plain.is_empty() { "source".to_owned() } else { plain };
+    let name = (1_u32..).map(|n| if n == 1 { base.clone() } else { format!("{base}-{n}") }).find(|name| !names.contains(name)).unwrap_or(base);
+    names.insert(name.clone());
+    name
+}
