@@ -6,3 +6,4 @@ pub mod source;
 pub mod window;
 pub mod encode;
 pub mod judge;
+pub mod run;

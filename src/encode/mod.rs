@@ -20,20 +20,11 @@ use bytes::Bytes;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 
+use crate::config::ClipCodec;
 use crate::window::{Still, Window};
 
 pub use clip::{Clip, ClipSet};
 pub use still::StillEncoder;
-
-/// How the pictures of a clip are compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum ClipCodec {
-    /// The held JPEGs themselves, in the MP4 container.
-    #[default]
-    Jpeg,
-    /// Encoded anew as H.264 (x264, constant quality 18, as the published training clips).
-    H264,
-}
 
 /// Why a picture or a clip could not be encoded.
 #[derive(Debug, thiserror::Error)]

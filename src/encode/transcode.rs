@@ -5,7 +5,8 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as app;
 
-use super::{ClipCodec, EncodeError};
+use super::EncodeError;
+use crate::config::ClipCodec;
 use crate::window::Still;
 
 /// How long one window may take before the encoder counts as broken.

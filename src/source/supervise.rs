@@ -194,7 +194,7 @@ fn diagnose(error: &gst::glib::Error, debug: Option<&str>) -> Ended {
     } else if error.matches(gst::StreamError::CodecNotFound) || error.matches(gst::CoreError::MissingPlugin) {
         format!("a decoder is missing: {}", error.message())
     } else {
-        crate::config::redact_text(error.message())
+        crate::config::redact::redact_text(error.message())
     };
     Ended::Failed { reason, auth }
 }

@@ -71,7 +71,7 @@ fn run(cutting: Cutting, frames: Vec<Frame<u32>>, complete: bool) -> Vec<Cut> {
         let arrival = frame.time();
         timeline.frame(frame, arrival, 0, &mut out);
     }
-    timeline.finish(complete, &mut out);
+    timeline.finish(complete, MediaTime::ZERO, &mut out);
     out
 }
 
@@ -210,7 +210,7 @@ proptest! {
             timeline.frame(frame, arrival, 0, &mut out);
             arrival += MediaTime::from_millis(10);
         }
-        timeline.finish(false, &mut out);
+        timeline.finish(false, MediaTime::ZERO, &mut out);
         prop_assert_eq!(elapsed(&out), secs(f64::from(count) / 25.0) + secs(10.0));
         let no_outage = !out.iter().any(|c| matches!(c, Cut::Outage(_)));
         prop_assert!(no_outage);

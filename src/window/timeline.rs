@@ -150,11 +150,16 @@ impl<R> Timeline<R> {
     }
 
     /// Nothing more will come. `complete`: the source was a whole recording (a file, or a stream ended by EOS under `--once`).
-    pub fn finish(&mut self, complete: bool, out: &mut Vec<Cut>) {
+    /// `missing`: so much more should have come (a truncated recording); it is lost time.
+    pub fn finish(&mut self, complete: bool, missing: MediaTime, out: &mut Vec<Cut>) {
         while self.current.as_ref().is_some_and(|c| !c.parked.is_empty()) {
             self.break_at_parked(MediaTime::ZERO, out);
         }
         self.break_continuity(complete && self.unbroken, out);
+        if let Some(session) = self.session.as_mut().filter(|_| missing > MediaTime::ZERO) {
+            out.push(Cut::Outage(Span::new(session.end, session.end + missing)));
+            session.end += missing;
+        }
         self.end_session(out);
     }
 
