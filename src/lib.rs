@@ -3,3 +3,4 @@
 pub mod time;
 pub mod window;
 pub mod judge;
+pub mod gate;
