@@ -1,0 +1,110 @@
+//! Measures a window cheaply and locally: where is speech, where are faces.
+//!
+//! - [`onnx`]: the runtime and the models' bytes; the only file that knows the runtime.
+//! - [`speech`]: Silero VAD over a continuity's sound.
+//! - [`faces`]: `BlazeFace` on a window's pictures.
+//!
+//! A [`Measurer`] belongs to one source and one thread, and sees its windows in order.
+
+pub mod faces;
+pub mod onnx;
+pub mod speech;
+
+pub use faces::{Face, FaceError};
+pub use onnx::{ModelError, Models, RunError, load_library};
+pub use speech::Speech;
+
+use crate::time::MediaTime;
+use crate::window::Window;
+
+/// What the local models found in a window.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Measures {
+    /// Probability of speech every 32 ms. None: the window has no sound.
+    pub speech: Option<Speech>,
+    /// One for each of the window's pictures, in their order. Empty: it has none.
+    pub pictures: Vec<PictureFaces>,
+}
+
+/// The faces of one picture.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PictureFaces {
+    /// Media time of the picture, in its continuity.
+    pub time: MediaTime,
+    /// Most certain first; empty where there is none.
+    pub faces: Vec<Face>,
+}
+
+/// A window could not be measured.
+#[derive(Debug, thiserror::Error)]
+pub enum MeasureError {
+    /// A model failed.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// A picture could not be looked at.
+    #[error("picture at {time}: {source}")]
+    Picture {
+        /// Its media time.
+        time: MediaTime,
+        /// Why not.
+        source: FaceError,
+    },
+}
+
+/// Both models, loaded, with the state that goes from window to window of one source.
+#[derive(Debug)]
+pub struct Measurer {
+    speech: speech::Detector,
+    faces: faces::Detector,
+}
+
+impl Measurer {
+    /// Opens ONNX Runtime and loads both models, one thread each (about 30 ms).
+    ///
+    /// # Errors
+    /// The library is missing or unusable, or a model is.
+    pub fn new(models: &Models) -> Result<Self, ModelError> {
+        Ok(Self { speech: speech::Detector::new(models)?, faces: faces::Detector::new(models)? })
+    }
+
+    /// Measures the next window of the source. The state is carried over from the window before, and starts anew with
+    /// another continuity, after a hole between windows, and when windows go backwards. Overlapping windows are
+    /// measured as if they did not.
+    ///
+    /// # Errors
+    /// A model fails, or a picture is no JPEG. The next window may be measured all the same.
+    pub fn measure(&mut self, window: &Window) -> Result<Measures, MeasureError> {
+        let speech = match &window.sound {
+            Some(sound) => Some(self.speech.measure(window.id.continuity, window.media.start(), sound)?),
+            None => None,
+        };
+        let mut pictures: Vec<PictureFaces> = Vec::with_capacity(window.pictures.len());
+        for still in &window.pictures {
+            // A picture may be taken twice where frames were missing.
+            let faces = match pictures.last().filter(|last| last.time == still.time) {
+                Some(last) => last.faces.clone(),
+                None => self.faces.detect(&still.jpeg).map_err(|error| error.at(still.time))?,
+            };
+            pictures.push(PictureFaces { time: still.time, faces });
+        }
+        Ok(Measures { speech, pictures })
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// See `tests/fixtures/README.md`.
+    pub(crate) const FACE_JPEG: &[u8] = include_bytes!("../../tests/fixtures/face.jpg");
+    const SPEECH_WAV: &[u8] = include_bytes!("../../tests/fixtures/speech.wav");
+
+    pub(crate) fn detector_models() -> Models {
+        Models::load(None).unwrap()
+    }
+
+    /// Three seconds of synthetic speech, 16 kHz.
+    pub(crate) fn speech_wav() -> Vec<i16> {
+        SPEECH_WAV[44..].chunks_exact(2).map(|two| i16::from_le_bytes([two[0], two[1]])).collect()
+    }
+}
