@@ -6,12 +6,9 @@
 //! - `tally`: votes to a label; pure.
 //! - `cues`: the embedded hesitation-cue index, in place of a panel, never inside one.
 
-<<<<<<< HEAD
 pub mod answer;
 pub mod prompt;
-=======
 pub mod cues;
->>>>>>> cues
 
 use std::sync::Arc;
 use std::time::Duration;
