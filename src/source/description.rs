@@ -94,12 +94,12 @@ impl Description {
     pub fn check(&self) -> Result<(), SourceError> {
         super::pipeline::init()?;
         if let Some(source) = &self.source {
-            let bin = self.bin(source)?;
+            let bin = self.source_bin(source)?;
             self.element(&bin, "in")?;
         }
         for (name, branch) in [("video", &self.video), ("audio", &self.audio)] {
             if let Some(branch) = branch {
-                let sink = self.element(&self.bin(branch)?, name)?;
+                let sink = self.element(&self.branch_bin(branch)?, name)?;
                 if !sink.is::<gstreamer_app::AppSink>() {
                     return Err(self.wrong(format!("the element named {name} must be an appsink")));
                 }
@@ -108,8 +108,13 @@ impl Description {
         Ok(())
     }
 
-    /// A part as a bin; its open ends become the bin's.
-    pub(super) fn bin(&self, part: &str) -> Result<gst::Bin, SourceError> {
+    /// The part that brings media.
+    pub(super) fn source_bin(&self, part: &str) -> Result<gst::Bin, SourceError> {
+        gst::parse::bin_from_description(part, false).map_err(|e| self.wrong(e.message().to_owned()))
+    }
+
+    /// A branch as a bin; its open end becomes the bin's.
+    pub(super) fn branch_bin(&self, part: &str) -> Result<gst::Bin, SourceError> {
         gst::parse::bin_from_description(part, true).map_err(|e| self.wrong(e.message().to_owned()))
     }
 

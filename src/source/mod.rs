@@ -5,10 +5,12 @@
 //!
 //! - `description`: the pipelines as text, shipped or the user's own.
 //! - `pipeline`: a description becomes a running pipeline, its frames [`Incoming`] messages.
+//! - `pace`: keeps a recording's two streams together.
 //! - `supervise`: runs a source to its end; a camera is reconnected for ever.
 
 mod description;
 mod image;
+mod pace;
 mod pipeline;
 mod supervise;
 

@@ -11,6 +11,7 @@ use gstreamer::prelude::*;
 use gstreamer_app as app;
 use gstreamer_video as video;
 
+use super::pace::Pace;
 use super::{Image, Incoming, Location, Matrix, SourceError, Spec};
 use crate::time::{MediaTime, monotonic};
 use crate::window::{Frame, Stream, Streams};
@@ -38,6 +39,8 @@ pub(super) struct Shared {
     pub sender: Sender<Incoming>,
     /// Disconnected when the program ends.
     pub stop: Receiver<std::convert::Infallible>,
+    /// Only a recording's streams wait for each other.
+    pace: Pace,
     /// Frames refused since the last one that was delivered.
     refused: AtomicU32,
     began: Instant,
@@ -54,6 +57,7 @@ impl Shared {
             live,
             sender,
             stop,
+            pace: Pace::default(),
             refused: AtomicU32::new(0),
             began: monotonic(),
             newest: AtomicI64::new(-1),
@@ -90,6 +94,9 @@ impl Shared {
 
     /// Sends a frame: a live one is refused when the channel is full, a recorded one waits.
     fn deliver(&self, frame: Frame<Image>, end: MediaTime) -> Result<gst::FlowSuccess, gst::FlowError> {
+        if !self.live {
+            self.pace.wait(frame.stream(), frame.time(), || self.sender.is_empty(), || self.stopped());
+        }
         let arrival = monotonic();
         self.newest.store(i64::try_from((arrival - self.began).as_nanos()).unwrap_or(i64::MAX), Ordering::Relaxed);
         self.end.fetch_max(end.as_nanos(), Ordering::Relaxed);
@@ -150,6 +157,7 @@ pub(super) fn connect(spec: &Spec, shared: &Arc<Shared>) -> Result<Connection, S
     let description = &spec.description;
     let Some(source) = &description.source else {
         let streams = Streams { audio: description.audio.is_some(), video: description.video.is_some() };
+        shared.pace.begin(streams);
         shared.say(Incoming::Streams(streams));
         for stream in [Stream::Video, Stream::Audio] {
             if streams.of(stream) {
@@ -161,7 +169,7 @@ pub(super) fn connect(spec: &Spec, shared: &Arc<Shared>) -> Result<Connection, S
         connection.settled.store(true, Ordering::Relaxed);
         return start(spec, connection);
     };
-    let bin = description.bin(source)?;
+    let bin = description.source_bin(source)?;
     let input = description.element(&bin, "in")?;
     locate(&input, &spec.location);
     let output = bin.by_name("out").unwrap_or_else(|| input.clone());
@@ -246,6 +254,7 @@ fn say_streams(shared: &Shared, found: &Mutex<Found>) {
         Streams { audio: found.announced.audio || found.joined.audio, video: found.announced.video || found.joined.video }
     };
     if streams.audio || streams.video {
+        shared.pace.begin(streams);
         shared.say(Incoming::Streams(streams));
     }
 }
@@ -299,7 +308,7 @@ fn branch(spec: &Spec, shared: &Arc<Shared>, stream: Stream) -> Result<gst::Bin,
         Stream::Video => (&description.video, "video"),
         Stream::Audio => (&description.audio, "audio"),
     };
-    let bin = description.bin(part.as_deref().unwrap_or_default())?;
+    let bin = description.branch_bin(part.as_deref().unwrap_or_default())?;
     let sink = description.element(&bin, name)?.downcast::<app::AppSink>();
     let sink = sink.map_err(|_| SourceError::Gstreamer(format!("{name} is no appsink")))?;
     sink.set_sync(spec.realtime && !spec.is_live());
@@ -314,6 +323,7 @@ fn branch(spec: &Spec, shared: &Arc<Shared>, stream: Stream) -> Result<gst::Bin,
                 }
             })
             .eos(move |_| {
+                ends.pace.end(stream);
                 ends.say(Incoming::StreamEnded(stream));
             })
             .build(),
