@@ -7,7 +7,11 @@
 //! - `cues`: the embedded hesitation-cue index, in place of a panel, never inside one.
 
 pub mod answer;
+pub mod openai;
+pub mod panel;
 pub mod prompt;
+mod reply;
+mod request;
 
 use std::sync::Arc;
 use std::time::Duration;
