@@ -7,8 +7,12 @@
 //! - `cues`: the embedded hesitation-cue index, in place of a panel, never inside one.
 
 pub mod answer;
+pub mod openai;
+pub mod panel;
 pub mod prompt;
 pub mod cues;
+mod reply;
+mod request;
 
 use std::sync::Arc;
 use std::time::Duration;

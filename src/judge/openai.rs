@@ -1,0 +1,353 @@
+//! The wire to one OpenAI-compatible endpoint (vLLM, `swift deploy`), and the only file that imports reqwest.
+//!
+//! A judge is asked under a deadline that covers everything: waiting for a place among the requests in flight, every
+//! attempt, every pause between them. Whatever goes wrong becomes an abstention; nothing is ever answered for a server.
+//! Media go to `base_url` only: no redirect is followed and no proxy is taken from the environment.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use bytes::{Bytes, BytesMut};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::{Client, redirect, retry};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep_until, timeout_at};
+use url::Url;
+
+use super::reply::{Failure, Headers, Reading, Retry, read_completion, read_failure};
+use super::request::Template;
+use super::{Abstention, AbstentionReason, Answer, Label, Vote};
+use crate::config::JudgeConfig;
+use crate::config::redact::clean_message;
+use crate::encode::Clip;
+use crate::time::wall;
+
+/// A chat completion with 32 tokens and 20 alternatives each is under 100 kB.
+const MAX_ANSWER_BYTES: usize = 1 << 20;
+/// An error's message is near its beginning; a body may echo the whole request.
+const MAX_ERROR_BYTES: usize = 1 << 16;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// vLLM closes idle connections after 5 s; a request on one being closed would fail.
+const POOL_IDLE: Duration = Duration::from_secs(4);
+/// First and longest pause between attempts; each is drawn evenly from zero up (full jitter).
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
+/// However long a server says, it is asked again after this.
+const LONGEST_PAUSE: Duration = Duration::from_hours(1);
+/// Longest model text kept with a vote, bytes.
+const MAX_RAW_BYTES: usize = 4096;
+
+/// Why judges could not be set up at all.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The HTTP or TLS library would not start, e.g. for want of the system's certificates.
+    #[error("cannot set up the HTTP client: {0}")]
+    Client(String),
+    /// The key cannot be sent in a header.
+    #[error("judge {0}: the key holds characters that cannot be sent")]
+    Key(Arc<str>),
+}
+
+/// Connections and limits shared by the judges of a panel.
+#[derive(Default)]
+pub(super) struct Shared {
+    plain: Option<Client>,
+    tls: Option<Client>,
+    permits: BTreeMap<Url, Arc<Semaphore>>,
+}
+
+impl Shared {
+    fn client(&mut self, scheme: &str) -> Result<Client, SetupError> {
+        let tls = scheme != "http";
+        let slot = if tls { &mut self.tls } else { &mut self.plain };
+        if let Some(client) = slot {
+            return Ok(client.clone());
+        }
+        let mut builder = Client::builder()
+            .user_agent(concat!("ahwatch/", env!("CARGO_PKG_VERSION")))
+            .no_proxy()
+            .redirect(redirect::Policy::none())
+            .referer(false)
+            .retry(retry::never())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .pool_idle_timeout(POOL_IDLE);
+        if !tls {
+            // Plain http needs no certificates, so a machine without any can use it.
+            builder = builder.tls_certs_only([]);
+        }
+        let client = builder.build().map_err(|error| SetupError::Client(root_cause(&error)))?;
+        *slot = Some(client.clone());
+        Ok(client)
+    }
+}
+
+/// One judge, ready to be asked.
+pub struct Judge {
+    config: JudgeConfig,
+    url: Url,
+    client: Client,
+    authorization: Option<HeaderValue>,
+    template: Template,
+    permits: Arc<Semaphore>,
+    paused_until: Mutex<Option<Instant>>,
+    told_no_score: AtomicBool,
+}
+
+impl std::fmt::Debug for Judge {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Judge").field(&self.config.name).finish()
+    }
+}
+
+/// How far the asking came; outlives a deadline's cut.
+#[derive(Default)]
+struct Progress {
+    attempts: u32,
+    first_sent: Option<Instant>,
+    last_failure: Option<String>,
+}
+
+impl Judge {
+    pub(super) fn new(config: &JudgeConfig, shared: &mut Shared) -> Result<Self, SetupError> {
+        let client = shared.client(config.base_url.scheme())?;
+        let mut url = config.base_url.clone();
+        url.set_path(&format!("{}/chat/completions", url.path().trim_end_matches('/')));
+        let authorization = match &config.api_key {
+            Some(key) => {
+                let mut value = HeaderValue::from_str(&format!("Bearer {}", key.expose())).map_err(|_| SetupError::Key(config.name.clone()))?;
+                value.set_sensitive(true);
+                Some(value)
+            }
+            None => None,
+        };
+        let permits = shared.permits.entry(config.base_url.clone()).or_insert_with(|| Arc::new(Semaphore::new(config.max_in_flight)));
+        Ok(Self {
+            url,
+            client,
+            authorization,
+            template: Template::new(config),
+            permits: permits.clone(),
+            paused_until: Mutex::new(None),
+            told_no_score: AtomicBool::new(false),
+            config: config.clone(),
+        })
+    }
+
+    /// What it was set up with.
+    #[must_use]
+    pub const fn config(&self) -> &JudgeConfig {
+        &self.config
+    }
+
+    /// Puts one clip to the judge; returns by `deadline`, and never fails: what goes wrong is an abstention.
+    pub async fn ask(&self, clip: &Clip, deadline: Instant) -> Vote {
+        let mut progress = Progress::default();
+        let outcome = match self.template.fill(clip) {
+            Err(AbstentionReason::NoAudio) => Err(Failure::new(AbstentionReason::NoAudio, "the window has no sound", Retry::No)),
+            Err(reason) => Err(Failure::new(reason, "the window has no pictures", Retry::No)),
+            // A past deadline is told without a request.
+            Ok(_) if Instant::now() >= deadline => Err(self.too_late(&progress)),
+            Ok(body) => match timeout_at(deadline, self.insist(body, deadline, &mut progress)).await {
+                Ok(outcome) => outcome,
+                Err(_) => Err(self.too_late(&progress)),
+            },
+        };
+        let latency = progress.first_sent.map_or(Duration::ZERO, |sent| sent.elapsed());
+        let mut vote = Vote {
+            judge: self.config.name.clone(),
+            answer: Answer::NotAsked,
+            score: None,
+            cues: None,
+            latency,
+            attempts: progress.attempts,
+            raw: None,
+        };
+        match outcome {
+            Ok(reading) => self.decide(reading, &mut vote),
+            Err(failure) => {
+                vote.raw = failure.text.as_deref().map(keep);
+                vote.answer = Answer::Abstained(failure.abstention);
+            }
+        }
+        vote
+    }
+
+    fn decide(&self, reading: Reading, vote: &mut Vote) {
+        vote.raw = Some(keep(&reading.text));
+        let missing = match &reading.score {
+            Some(Ok(score)) => {
+                vote.score = Some(*score);
+                String::new()
+            }
+            Some(Err(why)) => {
+                if !self.told_no_score.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(judge = %self.config.name, "P(Yes) was asked for, but {why}; not told again for this judge");
+                }
+                why.to_string()
+            }
+            None => "no score was asked for".to_owned(),
+        };
+        let label = match (self.config.threshold, vote.score) {
+            (None, _) => reading.label,
+            (Some(threshold), Some(score)) if score.p_yes >= threshold => Label::Present,
+            (Some(_), Some(_)) => Label::Absent,
+            (Some(_), None) => {
+                let detail = format!("a threshold is set, but {missing}");
+                vote.answer = Answer::Abstained(Abstention { reason: AbstentionReason::NoScore, detail });
+                return;
+            }
+        };
+        vote.answer = if label == Label::Present { Answer::Present } else { Answer::Absent };
+    }
+
+    /// Asks until there is an answer, a refusal, or no time for another attempt.
+    async fn insist(&self, body: Bytes, deadline: Instant, progress: &mut Progress) -> Result<Reading, Failure> {
+        loop {
+            self.wait_out_pause(deadline).await?;
+            let Ok(permit) = self.permits.acquire().await else {
+                return Err(Failure::new(AbstentionReason::Deadline, "shutting down", Retry::No));
+            };
+            if self.pause().is_some_and(|until| until > Instant::now()) {
+                continue;
+            }
+            // A place that comes free as the time runs out is no use, and media sent then only load the endpoint.
+            if Instant::now() >= deadline {
+                return Err(self.too_late(progress));
+            }
+            progress.attempts += 1;
+            progress.first_sent.get_or_insert_with(Instant::now);
+            let outcome = self.attempt(body.clone()).await;
+            drop(permit);
+            let mut failure = match outcome {
+                Ok(reading) => return Ok(reading),
+                Err(failure) => failure,
+            };
+            let (first, longest) = BACKOFF;
+            let ceiling = first.saturating_mul(1 << progress.attempts.saturating_sub(1).min(10)).min(longest);
+            let jitter = ceiling.mul_f64(rand::random_range(0.0..=1.0));
+            let wait = match failure.retry {
+                Retry::No => {
+                    if progress.attempts > 1 {
+                        failure.abstention.detail.push_str(&format!(" (request {})", progress.attempts));
+                    }
+                    return Err(failure);
+                }
+                Retry::Backoff => jitter,
+                Retry::After(wait) => {
+                    let wait = wait.min(LONGEST_PAUSE);
+                    if failure.abstention.reason == AbstentionReason::RateLimited {
+                        self.set_pause(Instant::now() + wait);
+                    }
+                    wait.max(jitter)
+                }
+            };
+            let resume = Instant::now() + wait;
+            if resume >= deadline {
+                failure.abstention.detail.push_str(&format!("; {} requests, no time for another", progress.attempts));
+                return Err(failure);
+            }
+            tracing::debug!(judge = %self.config.name, attempt = progress.attempts, detail = %failure.abstention.detail, "asking again");
+            progress.last_failure = Some(failure.abstention.detail);
+            sleep_until(resume).await;
+        }
+    }
+
+    async fn attempt(&self, body: Bytes) -> Result<Reading, Failure> {
+        let mut request = self
+            .client
+            .post(self.url.clone())
+            .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
+            .header(ACCEPT, HeaderValue::from_static("application/json"))
+            .body(body);
+        if let Some(authorization) = &self.authorization {
+            request = request.header(AUTHORIZATION, authorization.clone());
+        }
+        let mut response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let status = response.status().as_u16();
+        let headers = Headers {
+            content_type: text_of(response.headers(), &CONTENT_TYPE),
+            retry_after: text_of(response.headers(), &RETRY_AFTER),
+            date: text_of(response.headers(), &DATE),
+        };
+        let limit = if status == 200 { MAX_ANSWER_BYTES } else { MAX_ERROR_BYTES };
+        let mut body = BytesMut::new();
+        loop {
+            match response.chunk().await {
+                Ok(Some(chunk)) if body.len() + chunk.len() <= limit => body.extend_from_slice(&chunk),
+                Ok(Some(_)) if status == 200 => {
+                    let detail = format!("status 200, but an answer of more than {MAX_ANSWER_BYTES} bytes");
+                    return Err(Failure::new(AbstentionReason::NotACompletion, detail, Retry::No));
+                }
+                // An error's status says enough without its whole body.
+                Ok(_) => break,
+                Err(_) if status != 200 => break,
+                Err(error) => return Err(self.unreachable(&error)),
+            }
+        }
+        if status == 200 {
+            read_completion(&headers, &body, self.config.score, self.config.constrain)
+        } else {
+            Err(read_failure(status, &headers, &body, self.config.api_key.as_ref(), SystemTime::from(wall())))
+        }
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> Failure {
+        let what = if error.is_connect() { "cannot connect to" } else { "the connection broke with" };
+        let host = self.url.host_str().unwrap_or_default();
+        let port = self.url.port_or_known_default().unwrap_or_default();
+        let why = if error.is_timeout() { "no reply".to_owned() } else { clean_message(&root_cause(error), self.config.api_key.as_ref(), 120) };
+        Failure::new(AbstentionReason::Unreachable, format!("{what} {host}:{port}: {why}"), Retry::Backoff)
+    }
+
+    fn too_late(&self, progress: &Progress) -> Failure {
+        let mut detail = format!("no answer within {} ms", self.config.deadline.as_millis());
+        match (progress.attempts, &progress.last_failure) {
+            (0, _) => detail.push_str("; no request was sent, the places at this base_url were taken or the time was up"),
+            (attempts, Some(last)) => detail.push_str(&format!("; {attempts} requests, before the last: {last}")),
+            (..) => {}
+        }
+        Failure::new(AbstentionReason::Deadline, detail, Retry::No)
+    }
+
+    fn pause(&self) -> Option<Instant> {
+        *self.paused_until.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_pause(&self, until: Instant) {
+        let mut pause = self.paused_until.lock().unwrap_or_else(PoisonError::into_inner);
+        *pause = (*pause).max(Some(until));
+    }
+
+    async fn wait_out_pause(&self, deadline: Instant) -> Result<(), Failure> {
+        match self.pause() {
+            Some(until) if until >= deadline => {
+                let left = until.saturating_duration_since(Instant::now()).as_secs();
+                let detail = format!("the endpoint asked to wait; this judge pauses for another {left} s");
+                Err(Failure::new(AbstentionReason::RateLimited, detail, Retry::No))
+            }
+            Some(until) => {
+                sleep_until(until).await;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+fn text_of(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    headers.get(name)?.to_str().ok().map(str::to_owned)
+}
+
+/// The innermost of an error's causes: "Connection refused", not "error sending request for url (…)", which has the URL.
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+fn keep(text: &str) -> Arc<str> {
+    Arc::from(&text[..text.floor_char_boundary(MAX_RAW_BYTES)])
+}

@@ -1,0 +1,88 @@
+//! All judges of a window at once.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::Instant;
+
+use super::openai::{Judge, SetupError, Shared};
+use super::{Abstention, AbstentionReason, Answer, Vote};
+use crate::config::JudgeConfig;
+use crate::encode::ClipSet;
+
+/// The ensemble: its judges, their connections, and the limit of requests in flight at each `base_url`.
+///
+/// One panel serves all sources, so that the limits hold over all of them.
+#[derive(Debug)]
+pub struct Panel {
+    judges: Vec<Judge>,
+}
+
+impl Panel {
+    /// Sets judges up; opens no connection. Their number and names are the configuration's to check.
+    ///
+    /// # Errors
+    /// If the HTTP client cannot be set up.
+    pub fn new(judges: &[JudgeConfig]) -> Result<Self, SetupError> {
+        let mut shared = Shared::default();
+        let judges = judges.iter().map(|judge| Judge::new(judge, &mut shared)).collect::<Result<_, _>>()?;
+        Ok(Self { judges })
+    }
+
+    /// The judges, in panel order, which is the order of votes.
+    #[must_use]
+    pub fn judges(&self) -> &[Judge] {
+        &self.judges
+    }
+
+    /// The `max_pixels` that clips are wanted for, each once: at most one encoding for each per window. A panel of
+    /// listeners alone wants one clip all the same, for its sound.
+    #[must_use]
+    pub fn clip_sizes(&self) -> BTreeSet<u32> {
+        let seeing = self.judges.iter().map(Judge::config).filter(|judge| judge.accepts.video);
+        let mut sizes: BTreeSet<u32> = seeing.map(|judge| judge.max_pixels).collect();
+        if sizes.is_empty() {
+            sizes.extend(self.judges.first().map(|judge| judge.config().max_pixels));
+        }
+        sizes
+    }
+
+    /// Whether any judge takes pictures.
+    #[must_use]
+    pub fn wants_video(&self) -> bool {
+        self.judges.iter().any(|judge| judge.config().accepts.video)
+    }
+
+    /// Whether any judge takes sound.
+    #[must_use]
+    pub fn wants_audio(&self) -> bool {
+        self.judges.iter().any(|judge| judge.config().accepts.audio)
+    }
+
+    /// Puts one window to all judges at once: a vote of each, in panel order.
+    ///
+    /// `asks[i]` false: judge i is not asked (early stop); missing entries count as true. Each judge has its own deadline,
+    /// counted from `deadline_from`: live, the window's end; else now. Dropping the future cancels the requests.
+    pub async fn judge(&self, clips: &ClipSet, asks: &[bool], deadline_from: Instant) -> Vec<Vote> {
+        let votes = self.judges.iter().enumerate().map(|(i, judge)| async move {
+            let config = judge.config();
+            if !asks.get(i).copied().unwrap_or(true) {
+                return unasked(judge, Answer::NotAsked);
+            }
+            let fitting = clips.get(config.max_pixels);
+            // Sound is the same in all sizes.
+            let Some(clip) = fitting.or_else(|| if config.accepts.video { None } else { clips.any() }) else {
+                let detail = "no clip was built for this judge".to_owned();
+                return unasked(judge, Answer::Abstained(Abstention { reason: AbstentionReason::Encoding, detail }));
+            };
+            judge.ask(clip, deadline_from + config.deadline).await
+        });
+        join_all(votes).await
+    }
+}
+
+fn unasked(judge: &Judge, answer: Answer) -> Vote {
+    Vote { judge: Arc::clone(&judge.config().name), answer, score: None, cues: None, latency: Duration::ZERO, attempts: 0, raw: None }
+}

@@ -1,0 +1,217 @@
+//! What a server's reply means: a label, or an abstention and whether asking again makes sense. Pure.
+
+use std::time::{Duration, SystemTime};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::answer::{NoScore, TokenLogprob, parse_answer, read_score};
+use super::{Abstention, AbstentionReason, Label, Score};
+use crate::config::redact::{Secret, clean_message};
+
+/// Longest part of a server's message that is kept, characters.
+const MESSAGE_CHARS: usize = 200;
+
+/// A reply that is an answer.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Reading {
+    /// Present or Absent, as the text says.
+    pub label: Label,
+    /// P(Yes), or why there is none; None if it was not asked for.
+    pub score: Option<Result<Score, NoScore>>,
+    /// The model's words.
+    pub text: String,
+}
+
+/// A reply, or none, that is no answer.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Failure {
+    pub abstention: Abstention,
+    pub retry: Retry,
+    /// What the model said, where it said something.
+    pub text: Option<String>,
+}
+
+/// Whether to ask again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Retry {
+    /// The same request would fare the same.
+    No,
+    /// After a moment.
+    Backoff,
+    /// When the server says.
+    After(Duration),
+}
+
+impl Failure {
+    pub(super) fn new(reason: AbstentionReason, detail: impl Into<String>, retry: Retry) -> Self {
+        Self { abstention: Abstention { reason, detail: detail.into() }, retry, text: None }
+    }
+}
+
+/// What of a reply's headers matters.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Headers {
+    pub content_type: Option<String>,
+    pub retry_after: Option<String>,
+    pub date: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Completion {
+    choices: Vec<Choice>,
+}
+
+#[derive(Deserialize)]
+struct Choice {
+    message: Message,
+    finish_reason: Option<String>,
+    /// Read apart: odd log-probabilities do not spoil an answer.
+    #[serde(default)]
+    logprobs: Value,
+}
+
+#[derive(Deserialize)]
+struct Message {
+    content: Option<String>,
+}
+
+/// Reads the body of a 200. `score`: whether log-probabilities were asked for; `constrained`: whether the answer was.
+pub(super) fn read_completion(headers: &Headers, body: &[u8], score: bool, constrained: bool) -> Result<Reading, Failure> {
+    let completion: Option<Completion> = serde_json::from_slice(body).ok();
+    let mut choices = completion.map(|completion| completion.choices).unwrap_or_default();
+    let (Some(choice), true) = (choices.pop(), choices.is_empty()) else {
+        let kind = headers.content_type.as_deref().map_or_else(|| "no content type".to_owned(), |kind| clean_message(kind, None, 60));
+        let detail = format!("status 200, but no chat completion ({kind}, {} bytes)", body.len());
+        return Err(Failure::new(AbstentionReason::NotACompletion, detail, Retry::No));
+    };
+    let text = choice.message.content.unwrap_or_default();
+    let failed = |reason, detail: String| Failure { text: Some(text.clone()), ..Failure::new(reason, detail, Retry::No) };
+    match choice.finish_reason.as_deref() {
+        Some("stop") => {}
+        reason => {
+            let reason = reason.map_or_else(|| "none".to_owned(), |reason| format!("\"{}\"", clean_message(reason, None, 20)));
+            return Err(failed(AbstentionReason::Truncated, format!("finish_reason is {reason}, not \"stop\"")));
+        }
+    }
+    let label = parse_answer(&text)
+        .map_err(|error| failed(AbstentionReason::Unparsable, format!("{error} ({} characters)", text.chars().count())))?;
+    let score = score.then(|| {
+        let tokens: Vec<TokenLogprob> = choice
+            .logprobs
+            .get("content")
+            .and_then(|content| Deserialize::deserialize(content).ok())
+            .ok_or(NoScore::NotGiven)?;
+        read_score(&tokens, label, constrained)
+    });
+    Ok(Reading { label, score, text })
+}
+
+/// Reads a reply that is not a 200. `now` is the wall clock, for a Retry-After that is a date.
+pub(super) fn read_failure(status: u16, headers: &Headers, body: &[u8], secret: Option<&Secret>, now: SystemTime) -> Failure {
+    let message = server_message(body);
+    let said = message.as_deref().map_or_else(String::new, |message| format!(": {}", clean_message(message, secret, MESSAGE_CHARS)));
+    let says = |words: &[&str]| {
+        let message = message.as_deref().unwrap_or_default().to_ascii_lowercase();
+        words.iter().all(|word| message.contains(word))
+    };
+    let (reason, retry) = match status {
+        300..=399 => {
+            let detail = format!("status {status}: a redirect, which is not followed; base_url must be the final address");
+            return Failure::new(AbstentionReason::Refused, detail, Retry::No);
+        }
+        // Servers quote keys in these messages, so theirs is not kept.
+        401 | 403 => return unauthorized(status),
+        400 if says(&["api key"]) => return unauthorized(status),
+        404 => (AbstentionReason::UnknownModel, Retry::No),
+        400 | 422 if says(&["is not in the model_list"]) || says(&["model", "does not exist"]) => (AbstentionReason::UnknownModel, Retry::No),
+        429 => (AbstentionReason::RateLimited, wait(headers, now)),
+        500 | 502 | 503 | 504 => (AbstentionReason::ServerError, wait(headers, now)),
+        501..=599 => (AbstentionReason::ServerError, Retry::No),
+        200..=299 => (AbstentionReason::NotACompletion, Retry::No),
+        _ => (AbstentionReason::Refused, Retry::No),
+    };
+    Failure::new(reason, format!("status {status}{said}"), retry)
+}
+
+fn unauthorized(status: u16) -> Failure {
+    let detail = format!("status {status}: the endpoint wants another key; check api_key_env");
+    Failure::new(AbstentionReason::Unauthorized, detail, Retry::No)
+}
+
+/// From Retry-After, in seconds or as a date; a date counts from the server's own clock where it says it.
+fn wait(headers: &Headers, now: SystemTime) -> Retry {
+    let Some(value) = headers.retry_after.as_deref().map(str::trim) else { return Retry::Backoff };
+    if let Ok(secs) = value.parse::<u64>() {
+        return Retry::After(Duration::from_secs(secs));
+    }
+    let Ok(until) = httpdate::parse_http_date(value) else { return Retry::Backoff };
+    let now = headers.date.as_deref().and_then(|date| httpdate::parse_http_date(date).ok()).unwrap_or(now);
+    Retry::After(until.duration_since(now).unwrap_or_default())
+}
+
+/// The message of an error body in the shapes seen: `{"error": {"message"}}`, `{"error": ".."}`, `{"message"}`,
+/// `{"detail": ".."}`, `{"detail": [{"msg"}]}`. Other bodies are not quoted: they may echo the request.
+fn server_message(body: &[u8]) -> Option<String> {
+    let body: Value = serde_json::from_slice(body).ok()?;
+    let message = [body.pointer("/error/message"), body.get("error"), body.get("message"), body.pointer("/detail/0/msg"), body.get("detail")]
+        .into_iter()
+        .flatten()
+        .find_map(Value::as_str)?;
+    Some(message.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(status: u16, body: &str) -> Failure {
+        read_failure(status, &Headers::default(), body.as_bytes(), Some(&Secret::new("sk-1234".into())), SystemTime::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn statuses_have_their_reason_and_their_patience() {
+        use AbstentionReason as R;
+        for (status, body, reason, retry) in [
+            (401, r#"{"error":"Unauthorized"}"#, R::Unauthorized, Retry::No),
+            (403, "", R::Unauthorized, Retry::No),
+            (400, r#"{"message":"API key error"}"#, R::Unauthorized, Retry::No),
+            (404, r#"{"error":{"message":"The model `x` does not exist."}}"#, R::UnknownModel, Retry::No),
+            (400, r#"{"message":"`x` is not in the model_list: `['base']`."}"#, R::UnknownModel, Retry::No),
+            (400, r#"{"error":{"message":"Could not open video stream"}}"#, R::Refused, Retry::No),
+            (422, r#"{"detail":[{"msg":"no"}]}"#, R::Refused, Retry::No),
+            (413, "<html>", R::Refused, Retry::No),
+            (307, "", R::Refused, Retry::No),
+            (429, "", R::RateLimited, Retry::Backoff),
+            (500, "Internal Server Error", R::ServerError, Retry::Backoff),
+            (503, "", R::ServerError, Retry::Backoff),
+            (501, "", R::ServerError, Retry::No),
+            (204, "", R::NotACompletion, Retry::No),
+        ] {
+            let failure = failure(status, body);
+            assert_eq!((failure.abstention.reason, failure.retry), (reason, retry), "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn details_hold_no_key_and_no_media() {
+        let body = format!(r#"{{"error":{{"message":"bad sk-1234 data:video/mp4;base64,{} end"}}}}"#, "QUJD".repeat(9999));
+        assert_eq!(failure(400, &body).abstention.detail, "status 400: bad *** data:video/mp4;base64,… end");
+        assert_eq!(failure(500, &"<p>".repeat(999)).abstention.detail, "status 500");
+        assert!(!failure(401, r#"{"error":{"message":"Incorrect API key provided: sk-12**"}}"#).abstention.detail.contains("sk-"));
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
+        let wait = |retry_after: &str, date: Option<&str>| {
+            wait(&Headers { retry_after: Some(retry_after.into()), date: date.map(Into::into), content_type: None }, now)
+        };
+        assert_eq!(wait(" 7 ", None), Retry::After(Duration::from_secs(7)));
+        assert_eq!(wait("Sun, 06 Nov 1994 08:50:37 GMT", None), Retry::After(Duration::from_mins(1)));
+        assert_eq!(wait("Sun, 06 Nov 1994 08:50:37 GMT", Some("Sun, 06 Nov 1994 08:50:07 GMT")), Retry::After(Duration::from_secs(30)));
+        assert_eq!(wait("Sun, 06 Nov 1994 08:00:00 GMT", None), Retry::After(Duration::ZERO));
+        assert_eq!(wait("soon", None), Retry::Backoff);
+        assert_eq!(wait("99999999999999999999999", None), Retry::Backoff);
+    }
+}
