@@ -3,3 +3,5 @@
 pub mod time;
 pub mod window;
 pub mod judge;
+pub mod session;
+pub mod alert;

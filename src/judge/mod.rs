@@ -6,6 +6,8 @@
 //! - `tally`: votes to a label; pure.
 //! - `cues`: the embedded hesitation-cue index, in place of a panel, never inside one.
 
+pub mod tally;
+
 use std::sync::Arc;
 use std::time::Duration;
 
