@@ -236,3 +236,12 @@ pub enum JudgeState {
     /// It is not asked, and stays in the denominator.
     SetAside,
 }
+
+/// Session time for people: `03:07.4`, with hours from the first on.
+#[must_use]
+pub fn clock(time: MediaTime) -> String {
+    let tenths = time.as_nanos().max(0) / 100_000_000;
+    let (hours, minutes, seconds) = (tenths / 36_000, tenths / 600 % 60, tenths / 10 % 60);
+    let hours = if hours > 0 { format!("{hours}:") } else { String::new() };
+    format!("{hours}{minutes:02}:{seconds:02}.{}", tenths % 10)
+}
