@@ -7,4 +7,6 @@ pub mod window;
 pub mod gate;
 pub mod encode;
 pub mod judge;
+pub mod session;
+pub mod alert;
 pub mod run;

@@ -13,6 +13,7 @@ pub mod prompt;
 pub mod cues;
 mod reply;
 mod request;
+pub mod tally;
 
 use std::sync::Arc;
 use std::time::Duration;
