@@ -134,7 +134,8 @@ impl Recipe {
         self
     }
 
-    /// Timestamps jump by `by` seconds at source time `at`. Backwards only in [`Container::Ts`].
+    /// Timestamps jump by `by` seconds at source time `at`: forwards in MP4 and MKV, backwards in MKV (`at` on a key
+    /// frame, and `-by < at`), either way in TS (whose demuxer smooths the jump to under half a second).
     pub fn jump(mut self, at: f64, by: f64) -> Self {
         self.jump = Some(Jump { at, by });
         self
@@ -180,6 +181,12 @@ impl Recipe {
                 std::fs::write(path, whole).expect("target/tmp is writable");
                 std::fs::remove_file(&second).expect("second half");
             }
+            (Container::Mkv, Some(jump)) if jump.by < 0.0 => {
+                self.encode(path, Stamp { origin: 0.0, jump: None });
+                let mut bytes = std::fs::read(path).expect("recording");
+                shift_clusters(&mut bytes, jump);
+                std::fs::write(path, bytes).expect("target/tmp is writable");
+            }
             (_, jump) => self.encode(path, Stamp { origin: 0.0, jump }),
         })
     }
@@ -216,6 +223,26 @@ impl Recipe {
             sound.feed(&src, stamp);
         }
         run_to_end(&bin);
+    }
+}
+
+/// Rewrites the times of a Matroska file's clusters from `jump.at` on.
+fn shift_clusters(bytes: &mut [u8], jump: Jump) {
+    const CLUSTER: [u8; 4] = [0x1F, 0x43, 0xB6, 0x75];
+    const TIME: u8 = 0xE7;
+    let found: Vec<usize> = (0..bytes.len() - 24).filter(|at| bytes[*at..*at + 4] == CLUSTER).collect();
+    for at in found {
+        let size_length = bytes[at + 4].leading_zeros() as usize + 1;
+        let (tag, length) = (at + 4 + size_length, usize::from(bytes[at + 5 + size_length] & 0x7F));
+        if bytes[tag] != TIME || length == 0 || length > 8 {
+            continue; // an index entry, not a cluster
+        }
+        let time = &mut bytes[tag + 2..tag + 2 + length];
+        let millis = time.iter().fold(0i64, |millis, byte| millis << 8 | i64::from(*byte));
+        if millis as f64 >= jump.at * 1e3 - 60.0 {
+            let moved = (millis + (jump.by * 1e3) as i64).to_be_bytes();
+            time.copy_from_slice(&moved[8 - length..]);
+        }
     }
 }
 
@@ -280,7 +307,7 @@ pub fn not_media() -> PathBuf {
 pub fn only_text() -> PathBuf {
     kept(&"text", "mp4", |to| {
         gst::init().expect("GStreamer");
-        let text = "appsrc name=text format=time caps=text/x-raw,format=utf8 ! mp4mux ! filesink name=out";
+        let text = "appsrc name=text format=time caps=text/x-raw,format=utf8 ! mux.subtitle_0 mp4mux name=mux ! filesink name=out";
         let bin = gst::parse::launch(text).expect("recorder").downcast::<gst::Pipeline>().expect("a pipeline");
         bin.by_name("out").expect("sink").set_property("location", to.to_str().expect("UTF-8"));
         let src = bin.by_name("text").and_downcast::<gst_app::AppSrc>().expect("appsrc");

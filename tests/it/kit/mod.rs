@@ -17,8 +17,29 @@
     reason = "sizes of test media are small"
 )]
 
+pub mod clip;
 pub mod codes;
 pub mod decode;
+pub mod endpoint;
 pub mod feed;
 pub mod media;
+pub mod reply;
 pub mod tones;
+pub mod wav;
+
+use std::time::{Duration, Instant};
+
+/// Asks `ready` until it answers.
+///
+/// # Panics
+/// At the limit, saying what was waited for.
+pub fn wait_until<T>(limit: Duration, what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + limit;
+    loop {
+        if let Some(value) = ready() {
+            return value;
+        }
+        assert!(Instant::now() < end, "waited {limit:?} for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
