@@ -23,7 +23,9 @@ pub mod decode;
 pub mod endpoint;
 pub mod feed;
 pub mod media;
+pub mod proxy;
 pub mod reply;
+pub mod rtsp;
 pub mod tones;
 pub mod wav;
 
