@@ -55,10 +55,10 @@ impl Clip {
         2 * self.heard.marked(bit) > self.heard.anchors.len()
     }
 
-    /// Source time of the middle picture, for a source of 25 frames a second.
-    pub fn picture_middle_secs(&self) -> Option<f64> {
+    /// Source time of the middle picture, for a source of `fps` frames a second.
+    pub fn picture_middle_secs(&self, fps: f64) -> Option<f64> {
         let frames: Vec<u32> = self.pictures.iter().filter_map(|picture| picture.code.map(|code| code.frame)).collect();
-        frames.get(frames.len() / 2).map(|frame| f64::from(*frame) / 25.0)
+        frames.get(frames.len() / 2).map(|frame| f64::from(*frame) / fps)
     }
 
     /// Source time of the middle of the sound.

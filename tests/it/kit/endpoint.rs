@@ -41,13 +41,15 @@ pub struct Judge {
     pub mark: u8,
     /// Windows (of five source seconds) it says Yes to instead, when given; both streams must come from one of them.
     pub windows: Option<Vec<u64>>,
+    /// Frames a second of the source, for `windows`.
+    pub fps: f64,
     /// P(Yes) it claims when it says Yes; when it says No, one less this.
     pub p_yes: f64,
 }
 
 impl Default for Judge {
     fn default() -> Self {
-        Self { needs: Needs::Both, mark: 0, windows: None, p_yes: 0.9 }
+        Self { needs: Needs::Both, mark: 0, windows: None, fps: 25.0, p_yes: 0.9 }
     }
 }
 
@@ -65,7 +67,7 @@ impl Judge {
     fn says_yes(&self, clip: &Clip) -> bool {
         let (pictures, sound) = if let Some(windows) = &self.windows {
             let planted = |secs: Option<f64>| secs.is_some_and(|secs| windows.contains(&((secs / 5.0) as u64)));
-            (planted(clip.picture_middle_secs()), planted(clip.sound_middle_secs()))
+            (planted(clip.picture_middle_secs(self.fps)), planted(clip.sound_middle_secs()))
         } else {
             (clip.pictures_marked(self.mark), clip.sound_marked(self.mark))
         };
@@ -408,3 +410,28 @@ async fn answer(shared: &Shared, model: &str, request: Value, note: &(dyn Fn(&dy
     }
     (axum::Json(reply.body(&request)).into_response(), reply.text)
 }
+
+/// Serves a test endpoint for a person to try things with, until the process is ended.
+pub fn serve_forever(port: u16) -> ! {
+    let names = ["planted", "planted-pictures", "planted-sound", "planted-2", "planted-3"];
+    let needs = |needs| Judge { needs, ..Judge::default() };
+    let judges = [Judge::default(), needs(Needs::Pictures), needs(Needs::Sound), Judge::mark(1), Judge::mark(2)];
+    let endpoint = Endpoint::at(port, names.into_iter().zip(judges));
+    println!("TEST STAND-IN, NOT A JUDGE: it reads codes planted by the test kit and knows nothing of people.");
+    println!("base_url = \"{}\"   models: {}", endpoint.base_url(), names.join(", "));
+    let mut told = 0;
+    loop {
+        let seen = endpoint.wait_for(Duration::MAX, |seen| seen.len() > told && seen[told].status.is_some());
+        let (request, clip) = (&seen[told], seen[told].clip.clone().unwrap_or_default());
+        let frames: Vec<_> = clip.pictures.iter().map(|picture| picture.code.map(|code| code.frame)).collect();
+        println!(
+            "{}: {:?} {}; frames {frames:?}, {} samples from source second {:?}",
+            request.model, request.status, request.answer, clip.samples(), clip.sound_secs_at(0)
+        );
+        told += 1;
+    }
+}
+
+#[cfg(test)]
+#[path = "endpoint_tests.rs"]
+mod tests;

@@ -26,6 +26,7 @@ pub mod media;
 pub mod proxy;
 pub mod reply;
 pub mod rtsp;
+pub mod run;
 pub mod tones;
 pub mod wav;
 
@@ -36,12 +37,12 @@ use std::time::{Duration, Instant};
 /// # Panics
 /// At the limit, saying what was waited for.
 pub fn wait_until<T>(limit: Duration, what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + limit;
+    let start = Instant::now();
     loop {
         if let Some(value) = ready() {
             return value;
         }
-        assert!(Instant::now() < end, "waited {limit:?} for {what}");
+        assert!(start.elapsed() < limit, "waited {limit:?} for {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
