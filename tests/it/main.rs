@@ -1,1 +1,7 @@
+<<<<<<< HEAD
 mod wire;
+=======
+//! The one integration test binary.
+
+mod kit;
+>>>>>>> kit

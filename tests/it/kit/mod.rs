@@ -1,0 +1,48 @@
+//! Test kit: planted media, and stand-ins for the peers the program talks to.
+//!
+//! - [`codes`]: the frame number burnt into a picture. [`tones`]: the source time carried by the sound.
+//! - [`media`]: recordings made of both, in every shape the tests need. [`decode`]: what a recording or stream holds.
+//! - [`endpoint`]: a judge that decodes what it is sent and answers from what it saw. A stand-in: it judges nobody.
+//! - [`rtsp`]: a camera. [`proxy`]: a bad network. [`run`]: the program itself, as a user runs it.
+//!
+//! Nothing here sleeps to be right: waits end on a condition, and fail at a deadline.
+
+#![allow(dead_code, reason = "a kit offers more than any one test uses")]
+#![allow(clippy::disallowed_methods, reason = "peers have threads and clocks of their own")]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    clippy::cast_possible_wrap,
+    reason = "sizes of test media are small"
+)]
+
+pub mod clip;
+pub mod codes;
+pub mod decode;
+pub mod endpoint;
+pub mod feed;
+pub mod media;
+pub mod proxy;
+pub mod reply;
+pub mod rtsp;
+pub mod run;
+pub mod tones;
+pub mod wav;
+
+use std::time::{Duration, Instant};
+
+/// Asks `ready` until it answers.
+///
+/// # Panics
+/// At the limit, saying what was waited for.
+pub fn wait_until<T>(limit: Duration, what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(value) = ready() {
+            return value;
+        }
+        assert!(start.elapsed() < limit, "waited {limit:?} for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
