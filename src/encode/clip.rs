@@ -93,6 +93,12 @@ impl ClipSet {
     pub fn get(&self, max_pixels: u32) -> Option<&Arc<Clip>> {
         self.clips.get(&max_pixels)
     }
+
+    /// Any of them, for who only wants the sound.
+    #[must_use]
+    pub fn any(&self) -> Option<&Arc<Clip>> {
+        self.clips.values().next()
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,4 @@
-<<<<<<< HEAD
-mod wire;
-=======
 //! The one integration test binary.
 
 mod kit;
->>>>>>> kit
+mod wire;
