@@ -1,14 +1,32 @@
 //! The topology: the only file that spawns threads and tasks and makes channels.
+//!
+//! ```text
+//! thread src:<name>   GStreamer's frames ── bounded; files wait, live frames are refused ──▶
+//! thread cut:<name>   Timeline, stills; the cue index ── bounded; files wait ──▶
+//! task of the source  at most one live window waits, the newest; encode, all judges at once, session ──▶ events
+//! ```
+//!
+//! Shutdown is end of stream: when the stop handle goes, sources end, their channels close, and stages end one after the other.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
+use tokio::sync::mpsc;
 
+use crate::alert::Event;
+use crate::config::{Config, Input, Judging, SourceConfig};
 use crate::encode::StillEncoder;
-use crate::source::{Finish, Incoming, Loss, Retry, Spec, supervise};
+use crate::gate::Models;
+use crate::judge::Vote;
+use crate::judge::cues::CueJudge;
+use crate::judge::panel::Panel;
+use crate::session::SessionSettings;
+use crate::source::{Description, Finish, Incoming, Location, Loss, Retry, SourceError, Spec, supervise};
 use crate::time::{MediaTime, monotonic};
-use crate::window::{Cut, Cutting, Timeline};
+use crate::watch::{Judges, Watcher};
+use crate::window::{Cut, Cutting, Timeline, Window};
 
 /// Frames that may wait between a source's threads and its cutter: about a second of both streams.
 const FRAMES: usize = 64;
@@ -99,4 +117,167 @@ pub fn cut(
 
 fn since(began: Instant, now: Instant) -> MediaTime {
     MediaTime::from_duration(now.saturating_duration_since(began))
+}
+
+/// Cuts and events that may wait for a source's task. A recording's are few, so that its decoding keeps the panel's pace.
+const CUTS_OF_A_FILE: usize = 2;
+const CUTS_OF_A_CAMERA: usize = 64;
+/// A full window closes at the latest when one stream is this far past its end, and the other is not there.
+const STALL: MediaTime = MediaTime::from_millis(2000);
+/// In a file the streams may be stored further apart than a camera would send them.
+const STALL_IN_A_FILE: MediaTime = MediaTime::from_millis(20_000);
+/// After a stop, what is under way may take so long.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// What a source's cutting thread gives its task.
+#[derive(Debug)]
+pub enum Item {
+    /// From the source or the cutter; a window here is for the panel.
+    From(FromSource),
+    /// A window that the embedded cue index has judged already, in order.
+    Read(Box<Window>, Vote),
+}
+
+/// How a watch ended.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// What went wrong with sources.
+    pub errors: Vec<SourceError>,
+    /// Judged session time, over all sessions.
+    pub judged: MediaTime,
+    /// It was stopped, rather than having come to its end.
+    pub stopped: bool,
+}
+
+/// Why a watch did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A pipeline description is wrong, or GStreamer is not there.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The picture encoder did not start.
+    #[error(transparent)]
+    Encode(#[from] crate::encode::EncodeError),
+    /// A local model or its library cannot be used.
+    #[error(transparent)]
+    Model(#[from] crate::gate::ModelError),
+    /// The cue index cannot be used.
+    #[error(transparent)]
+    Cues(#[from] crate::judge::cues::CueError),
+    /// The HTTP client cannot be set up.
+    #[error(transparent)]
+    Panel(#[from] crate::judge::openai::SetupError),
+    /// The system gives no more threads.
+    #[error("no thread could be started: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+/// Watches all configured sources until they end or `stop` resolves; every event goes to `events`.
+///
+/// # Errors
+/// Something that is needed before anything runs is not there.
+pub async fn run(config: &Config, events: mpsc::Sender<Event>, stop: impl Future<Output = ()>) -> Result<Outcome, RunError> {
+    let panel = match &config.judging {
+        Judging::Cues { .. } => None,
+        Judging::Panel(judges) => Some(Arc::new(Panel::new(judges)?)),
+    };
+    let models = match &panel {
+        None => Some(Models::load(config.assets.as_deref())?),
+        Some(_) => None,
+    };
+    let settings = Arc::new(crate::watch::session_settings(config));
+    // Everything is built before anything starts.
+    let mut prepared = Vec::new();
+    for source in &config.sources {
+        let spec = spec(source, config)?;
+        let stills = StillEncoder::new(config.window.max_pixels, config.window.jpeg_quality)?;
+        let cues = models.as_ref().map(|models| CueJudge::new(models, config.assets.as_deref())).transpose()?;
+        prepared.push((spec, stills, cues));
+    }
+    let (running, stopped) = bounded::<Infallible>(0);
+    let (grace, _) = tokio::sync::watch::channel(None);
+    let mut tasks = tokio::task::JoinSet::new();
+    for (spec, stills, cues) in prepared {
+        let watcher = watcher(&spec, config, &settings, panel.clone(), events.clone());
+        let (items, queue) = mpsc::channel(if spec.is_live() { CUTS_OF_A_CAMERA } else { CUTS_OF_A_FILE });
+        let (cutting, stop) = (cutting(&spec, config), stopped.clone());
+        std::thread::Builder::new().name(format!("cut:{}", spec.name)).spawn(move || source_thread(&spec, cutting, stills, cues, &stop, &items))?;
+        tasks.spawn(watcher.run(queue, grace.subscribe()));
+    }
+    drop((events, stopped));
+    let mut outcome = Outcome::default();
+    let mut running = Some(running);
+    tokio::pin!(stop);
+    loop {
+        tokio::select! {
+            () = &mut stop, if running.is_some() => {
+                running = None;
+                outcome.stopped = true;
+                grace.send_replace(Some(tokio::time::Instant::now() + GRACE));
+            }
+            joined = tasks.join_next() => match joined {
+                None => return Ok(outcome),
+                Some(Ok(watched)) => {
+                    outcome.judged += watched.judged;
+                    outcome.errors.extend(watched.error);
+                }
+                Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
+            },
+        }
+    }
+}
+
+fn watcher(spec: &Spec, config: &Config, settings: &Arc<SessionSettings>, panel: Option<Arc<Panel>>, events: mpsc::Sender<Event>) -> Watcher {
+    let judges = match panel {
+        Some(panel) => Judges::Panel(panel),
+        None => Judges::Embedded,
+    };
+    Watcher::new(&spec.name, spec.is_live(), judges, config.window.clip_codec, Arc::clone(settings), events)
+}
+
+/// The body of a cutting thread.
+fn source_thread(spec: &Spec, cutting: Cutting, stills: StillEncoder, mut cues: Option<CueJudge>, stop: &Receiver<Infallible>, items: &mpsc::Sender<Item>) {
+    cut(spec, &Retry::default(), cutting, stills, stop, |message| {
+        let item = match (message, &mut cues) {
+            (FromSource::Cut(Cut::Window(window), _), Some(cues)) => {
+                let vote = cues.judge(&window);
+                Item::Read(window, vote)
+            }
+            (message, _) => Item::From(message),
+        };
+        items.blocking_send(item).is_ok()
+    });
+}
+
+/// Runs encoding, which is blocking work, where that is allowed.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    tokio::task::spawn_blocking(work).await.ok()
+}
+
+fn spec(source: &SourceConfig, config: &Config) -> Result<Spec, SourceError> {
+    let (location, shipped) = match &source.input {
+        Input::File(path) => (Location::File(path.clone()), "file.gst"),
+        Input::Rtsp(url) => {
+            let url = url::Url::parse(url.expose())
+                .map_err(|e| SourceError::Media { location: source.input.shown(), reason: format!("is no address: {e}") })?;
+            (Location::Rtsp(url), "rtsp.gst")
+        }
+    };
+    let description = match &source.pipeline {
+        Some(path) => Description::from_file(path)?,
+        None => Description::shipped(shipped, config.assets.as_deref())?,
+    };
+    description.check()?;
+    Ok(Spec { name: source.name.to_string(), location, description, realtime: source.realtime, once: source.once })
+}
+
+fn cutting(spec: &Spec, config: &Config) -> Cutting {
+    Cutting {
+        window: config.window.window,
+        hop: config.window.hop,
+        stall: if spec.is_live() { STALL } else { STALL_IN_A_FILE },
+        live: spec.is_live(),
+        session_gap: MediaTime::from_duration(config.session.session_gap),
+        max_session: config.session.max_session.filter(|_| spec.is_live()),
+    }
 }
