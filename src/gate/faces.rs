@@ -2,9 +2,17 @@
 //!
 //! It was made for a face within 2 m of a camera, and misses faces under about a tenth of the picture's width.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "pixels: small, whole and not negative where it matters"
+)]
+
 use jpeg_decoder::{Decoder, PixelFormat};
 
-use super::onnx::{FACE_ANCHORS, FACE_NUMBERS, FACE_SIDE, FaceModel, ModelError, Models, RunError};
+use super::models::{ModelError, Models};
+use super::onnx::{FACE_ANCHORS, FACE_NUMBERS, FACE_SIDE, FaceModel, RunError};
 use super::{MeasureError, MediaTime};
 
 /// Scores below are no face: the model gave a cat 0.57.
@@ -60,7 +68,8 @@ impl Face {
 
     fn shared(&self, other: &Self) -> f32 {
         let overlap = |a: f32, a_len: f32, b: f32, b_len: f32| ((a + a_len).min(b + b_len) - a.max(b)).max(0.0);
-        let both = overlap(self.x, self.width, other.x, other.width) * overlap(self.y, self.height, other.y, other.height);
+        let both =
+            overlap(self.x, self.width, other.x, other.width) * overlap(self.y, self.height, other.y, other.height);
         both / (self.width * self.height + other.width * other.height - both).max(f32::EPSILON)
     }
 }
@@ -233,6 +242,7 @@ impl Picture {
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp, reason = "these values are exact")]
 mod tests {
     use super::*;
     use crate::gate::tests::{FACE_JPEG, detector_models};

@@ -1,17 +1,19 @@
 //! Measures a window cheaply and locally: where is speech, where are faces.
 //!
-//! - [`onnx`]: the runtime and the models' bytes; the only file that knows the runtime.
+//! - [`models`]: the models' bytes, checked. - [`onnx`]: the runtime; the only file that knows it.
 //! - [`speech`]: Silero VAD over a continuity's sound.
 //! - [`faces`]: `BlazeFace` on a window's pictures.
 //!
 //! A [`Measurer`] belongs to one source and one thread, and sees its windows in order.
 
 pub mod faces;
+pub mod models;
 pub mod onnx;
 pub mod speech;
 
 pub use faces::{Face, FaceError};
-pub use onnx::{ModelError, Models, RunError, load_library};
+pub use models::{ModelError, Models};
+pub use onnx::{RunError, load_library};
 pub use speech::Speech;
 
 use crate::time::MediaTime;

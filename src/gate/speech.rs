@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::onnx::{ModelError, Models, RunError, SPEECH_CONTEXT, SPEECH_STATE, SPEECH_STEP, SpeechModel};
+use super::models::{ModelError, Models};
+use super::onnx::{RunError, SPEECH_CONTEXT, SPEECH_STATE, SPEECH_STEP, SpeechModel};
 use crate::time::MediaTime;
 use crate::window::SAMPLE_RATE;
 
@@ -81,7 +82,9 @@ impl Detector {
     }
 }
 
-const STEP_I64: i64 = STEP as i64;
+/// [`STEP`], for positions.
+const STEP_I64: i64 = 512;
+const _: () = assert!(STEP == 512, "both say the same");
 
 impl Run {
     fn new(continuity: u32, start: i64) -> Self {
@@ -126,6 +129,7 @@ impl Run {
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp, reason = "these values are exact")]
 mod tests {
     use super::*;
     use crate::gate::tests::{detector_models, speech_wav};
@@ -141,7 +145,7 @@ mod tests {
     #[test]
     fn silence_is_no_speech_and_speech_is() {
         let mut detector = detector();
-        let quiet = detector.measure(0, MediaTime::ZERO, &[0; 80_000]).unwrap();
+        let quiet = detector.measure(0, MediaTime::ZERO, &vec![0; 80_000]).unwrap();
         assert_eq!(quiet.probabilities.len(), 156);
         assert!(quiet.probabilities.iter().all(|p| *p < 0.1));
         let speech = detector.measure(1, MediaTime::ZERO, &speech_wav()).unwrap();

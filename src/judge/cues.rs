@@ -8,6 +8,13 @@
 //! - [`Weights`]: cues to index. - `voice`: the sound as a track of level, pitch and timbre. - `talk`: sounding
 //!   stretches and the pauses between them, carried over windows. - `rhythm`: syllables and flat voiced stretches.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "counts within a window: small, and float to int casts saturate"
+)]
+
 mod rhythm;
 mod talk;
 mod voice;
@@ -150,13 +157,13 @@ impl CueIndex {
         if values.speech_secs < self.weights.min_speech_secs || sounding.is_empty() {
             return Some(values);
         }
-        let paused = pauses.iter().fold(0.0, |sum, pause| sum + pause);
-        let talked = values.speech_secs + paused;
+        let silent = pauses.iter().fold(0.0, |sum, pause| sum + pause);
+        let talked = values.speech_secs + silent;
         let nuclei = rhythm::nuclei(&track, &sounding).len() as f64;
         let holds = rhythm::holds(&track, &sounding);
         let longest = |lengths: &mut dyn Iterator<Item = f64>| lengths.fold(0.0, f64::max);
         values.pause_rate = Some(60.0 * pauses.len() as f64 / talked);
-        values.pause_ratio = Some(paused / talked);
+        values.pause_ratio = Some(silent / talked);
         values.long_pause = Some(longest(&mut pauses.iter().copied()));
         values.hold_ratio = Some(seconds(&holds) / values.speech_secs);
         values.long_hold = Some(longest(&mut holds.iter().map(|hold| seconds(&[*hold]))));
@@ -291,5 +298,3 @@ fn faces(measures: &Measures) -> Values {
 
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod dev;

@@ -16,7 +16,8 @@ const SHORTEST_HOLD: usize = 25;
 
 /// Frames of the syllable nuclei: voiced peaks of the level within the sounding stretches, told apart by dips.
 pub(super) fn nuclei(track: &Track, sounding: &[(usize, usize)]) -> Vec<usize> {
-    let voiced = |frame: usize| track.f0[frame.saturating_sub(1)..track.f0.len().min(frame + 2)].iter().any(Option::is_some);
+    let voiced =
+        |frame: usize| track.f0[frame.saturating_sub(1)..track.f0.len().min(frame + 2)].iter().any(Option::is_some);
     let mut nuclei = Vec::new();
     for &(start, end) in sounding {
         // Stretches are bounded by silence, so the first rise counts from nothing. `peak` is the highest frame since
@@ -128,7 +129,7 @@ mod tests {
 
     #[test]
     fn silence_has_neither() {
-        let track = Analyser::new().track(&[0; 16_000]);
+        let track = Analyser::new().track(&vec![0; 16_000]);
         assert!(nuclei(&track, &whole(&track)).is_empty() && holds(&track, &whole(&track)).is_empty());
     }
 }

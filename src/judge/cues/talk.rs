@@ -48,7 +48,8 @@ pub(super) fn sounding(track: &Track, speech: &Speech) -> Vec<(usize, usize)> {
 
 /// Level below which nothing is speech: 25 dB under the 99th percentile of the frames the model calls speech.
 fn floor(track: &Track, says: &[bool]) -> Option<f32> {
-    let mut levels: Vec<f32> = track.level.iter().zip(says).filter(|(_, says)| **says).map(|(level, _)| *level).collect();
+    let mut levels: Vec<f32> =
+        track.level.iter().zip(says).filter(|(_, says)| **says).map(|(level, _)| *level).collect();
     levels.sort_by(f32::total_cmp);
     levels.get(levels.len().saturating_sub(1) * 99 / 100).map(|loud| loud - DEPTH_DB)
 }
@@ -75,7 +76,13 @@ impl Talk {
 
     /// Takes in a window's sounding frames and returns the pauses that end in it, in seconds. A pause is known only
     /// when speech resumes, so one across an edge counts, whole, in the window in which it ends.
-    pub(super) fn pauses(&mut self, continuity: u32, start: i64, length: usize, sounding: &[(usize, usize)]) -> Vec<f64> {
+    pub(super) fn pauses(
+        &mut self,
+        continuity: u32,
+        start: i64,
+        length: usize,
+        sounding: &[(usize, usize)],
+    ) -> Vec<f64> {
         self.goes_on(continuity, start);
         // Overlapping windows: what lies in this one is heard anew.
         self.runs.retain(|run| run.0 < start && run.1 > start - LONGEST_PAUSE);
@@ -99,6 +106,7 @@ impl Talk {
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp, reason = "these values are exact")]
 mod tests {
     use super::*;
 

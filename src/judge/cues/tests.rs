@@ -1,3 +1,5 @@
+#![allow(clippy::float_cmp, reason = "these values are exact")]
+
 use super::*;
 use crate::gate::PictureFaces;
 use crate::gate::Speech;
@@ -187,4 +189,11 @@ fn a_head_turned_away_is_seen_when_half_the_pictures_show_a_face() {
     let values = faces(&pictures(&[Some(50.0), Some(90.0), Some(10.0), None]));
     assert_eq!((values.face_present, values.head_away), (Some(0.75), Some(2.0 / 3.0)));
     assert_eq!(faces(&pictures(&[Some(50.0), None, None])).head_away, None);
+}
+
+#[test]
+fn the_judge_may_move_to_a_thread_of_its_own() {
+    fn movable<T: Send + 'static>() {}
+    movable::<CueJudge>();
+    movable::<Measurer>();
 }

@@ -159,10 +159,11 @@ impl Analyser {
         });
         // What lies far under the strongest band is noise, and would move by itself.
         let least = bands.iter().fold(f32::MIN, |a, b| a.max(*b)) - BAND_DEPTH_DB;
-        bands.iter_mut().for_each(|band| *band = band.max(least));
+        for band in &mut bands {
+            *band = band.max(least);
+        }
         let mean = bands.iter().sum::<f32>() / BANDS as f32;
-        bands.iter_mut().for_each(|band| *band -= mean);
-        bands
+        bands.map(|band| band - mean)
     }
 }
 
