@@ -46,7 +46,7 @@ const MAX_RAW_BYTES: usize = 4096;
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
     /// The HTTP or TLS library would not start, e.g. for want of the system's certificates.
-    #[error("cannot set up the HTTP client: {0}")]
+    #[error("cannot set up the HTTP client: {0}; https needs the system's certificates (package ca-certificates)")]
     Client(String),
     /// The key cannot be sent in a header.
     #[error("judge {0}: the key holds characters that cannot be sent")]

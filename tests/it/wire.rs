@@ -16,7 +16,7 @@ use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::time::Instant;
 
 /// What a handler gets: the number of the request from 0, and the request.
@@ -254,11 +254,11 @@ async fn a_server_that_asks_for_more_time_than_there_is_is_left_alone_until_then
 #[tokio::test]
 async fn a_slow_server_costs_the_deadline_and_no_more() {
     let server = serve(|_| std::future::pending()).await;
-    let vote = ask(&server.url, "deadline_ms = 200").await;
-    abstained(&vote, AbstentionReason::Deadline, "no answer within 200 ms");
+    let vote = ask(&server.url, "deadline_ms = 1000").await;
+    abstained(&vote, AbstentionReason::Deadline, "no answer within 1000 ms");
     assert_eq!(vote.attempts, 1);
     // A deadline counts from the window's end, not from the asking.
-    let panel = panel_of(&judge_table("v1", &server.url, "deadline_ms = 200"));
+    let panel = panel_of(&judge_table("v1", &server.url, "deadline_ms = 1000"));
     let past = Instant::now().checked_sub(Duration::from_secs(1)).unwrap();
     let vote = panel.judge(&clips(), &[], past).await.remove(0);
     abstained(&vote, AbstentionReason::Deadline, "no request was sent");
@@ -267,7 +267,10 @@ async fn a_slow_server_costs_the_deadline_and_no_more() {
 
 #[tokio::test]
 async fn nobody_there_is_unreachable() {
-    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    // Bound, so that nobody else gets the port, but not listening.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let port = socket.local_addr().unwrap().port();
     let vote = ask(&format!("http://127.0.0.1:{port}/v1"), "deadline_ms = 2000").await;
     abstained(&vote, AbstentionReason::Unreachable, &format!("cannot connect to 127.0.0.1:{port}: Connection refused"));
 }
@@ -394,12 +397,12 @@ async fn judges_of_one_endpoint_share_its_places_and_wait_on_their_deadline() {
 
     let stuck = serve(|_| std::future::pending()).await;
     let tables =
-        ["a", "b", "c"].map(|name| judge_table(name, &stuck.url, "max_in_flight = 1\ndeadline_ms = 300")).concat();
+        ["a", "b", "c"].map(|name| judge_table(name, &stuck.url, "max_in_flight = 1\ndeadline_ms = 1500")).concat();
     let votes = panel_of(&tables).judge(&clips(), &[], Instant::now()).await;
     let attempts: u32 = votes.iter().map(|vote| vote.attempts).sum();
     assert_eq!((attempts, stuck.hits()), (1, 1));
     for vote in &votes {
-        abstained(vote, AbstentionReason::Deadline, "no answer within 300 ms");
+        abstained(vote, AbstentionReason::Deadline, "no answer within 1500 ms");
     }
 }
 
