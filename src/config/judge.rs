@@ -76,7 +76,13 @@ pub(super) struct Files {
     pub assets: Option<PathBuf>,
 }
 
-pub(super) fn build_panel(raw: &[RawJudge], files: &Files, max_pixels: u32, env: Env<'_>, problems: &mut Problems) -> Vec<JudgeConfig> {
+pub(super) fn build_panel(
+    raw: &[RawJudge],
+    files: &Files,
+    max_pixels: u32,
+    env: Env<'_>,
+    problems: &mut Problems,
+) -> Vec<JudgeConfig> {
     if raw.len().is_multiple_of(2) {
         let what = format!("the panel has {} judges, an even number, which can tie", raw.len());
         problems.push(&Place::new(&files.name, "judge"), "", what, "add or remove one");
@@ -87,7 +93,12 @@ pub(super) fn build_panel(raw: &[RawJudge], files: &Files, max_pixels: u32, env:
         let place = Place::new(&files.name, table_name("judge", i, raw.name.as_deref()));
         if let Some(name) = &raw.name {
             if let Some(first) = seen.get(name) {
-                problems.push(&place, "name", format!("judge[{first}] has this name too"), "give each judge a name of its own");
+                problems.push(
+                    &place,
+                    "name",
+                    format!("judge[{first}] has this name too"),
+                    "give each judge a name of its own",
+                );
             } else {
                 seen.insert(name.clone(), i + 1);
             }
@@ -105,12 +116,20 @@ pub(super) fn build_panel(raw: &[RawJudge], files: &Files, max_pixels: u32, env:
     judges
 }
 
-fn build_judge(raw: &RawJudge, place: &Place, files: &Files, max_pixels: u32, env: Env<'_>, problems: &mut Problems) -> Option<JudgeConfig> {
+fn build_judge(
+    raw: &RawJudge,
+    place: &Place,
+    files: &Files,
+    max_pixels: u32,
+    env: Env<'_>,
+    problems: &mut Problems,
+) -> Option<JudgeConfig> {
     let name = required(raw.name.as_ref(), "name", "give it a name", place, problems);
     if let Some(name) = &name {
         check_name(name, place, problems);
     }
-    let model = required(raw.model.as_ref(), "model", "name the model or adapter as the endpoint lists it", place, problems);
+    let model =
+        required(raw.model.as_ref(), "model", "name the model or adapter as the endpoint lists it", place, problems);
     let base_url = if let Some(url) = &raw.base_url {
         check_url(url, raw.allow_http.unwrap_or(false), place, problems)
     } else {
@@ -143,7 +162,12 @@ fn build_judge(raw: &RawJudge, place: &Place, files: &Files, max_pixels: u32, en
     let time_scale = raw.time_scale.unwrap_or(defaults::TIME_SCALE);
     #[allow(clippy::float_cmp, reason = "two exact values are meant")]
     let known_scale = time_scale == 1.0 || time_scale == 2.0;
-    range("time_scale", known_scale, &time_scale, "give 1.0 (trained with fps passed) or 2.0 (without), as the checkpoint was trained");
+    range(
+        "time_scale",
+        known_scale,
+        &time_scale,
+        "give 1.0 (trained with fps passed) or 2.0 (without), as the checkpoint was trained",
+    );
     let deadline_ms = raw.deadline_ms.unwrap_or(defaults::DEADLINE_MS);
     range("deadline_ms", (100..=600_000).contains(&deadline_ms), &deadline_ms, "give 100 to 600000 milliseconds");
     let max_in_flight = raw.max_in_flight.unwrap_or(defaults::MAX_IN_FLIGHT);
@@ -155,7 +179,12 @@ fn build_judge(raw: &RawJudge, place: &Place, files: &Files, max_pixels: u32, en
     let temperature = raw.temperature.unwrap_or(temperature);
     range("temperature", (0.0..=2.0).contains(&temperature), &temperature, "give 0 to 2");
     let top_p = raw.top_p.or(top_p);
-    range("top_p", top_p.is_none_or(|p| p > 0.0 && p <= 1.0), &top_p.unwrap_or_default(), "give more than 0 and at most 1");
+    range(
+        "top_p",
+        top_p.is_none_or(|p| p > 0.0 && p <= 1.0),
+        &top_p.unwrap_or_default(),
+        "give more than 0 and at most 1",
+    );
     let max_tokens = raw.max_tokens.unwrap_or(defaults::MAX_TOKENS);
     range("max_tokens", (8..=4096).contains(&max_tokens), &max_tokens, "give 8 (one answer and its end) to 4096");
     let score = raw.score.unwrap_or(false);
@@ -206,7 +235,12 @@ fn check_url(typed: &Secret, allow_http: bool, place: &Place, problems: &mut Pro
     let mut url = match Url::parse(typed.expose().trim()) {
         Ok(url) => url,
         Err(error) => {
-            problems.push(place, key, format!("is no URL ({error})"), "write it as in OpenAI clients, e.g. https://HOST/v1");
+            problems.push(
+                place,
+                key,
+                format!("is no URL ({error})"),
+                "write it as in OpenAI clients, e.g. https://HOST/v1",
+            );
             return None;
         }
     };
@@ -231,7 +265,10 @@ fn check_url(typed: &Secret, allow_http: bool, place: &Place, problems: &mut Pro
     }
     if url.scheme() == "http" && !is_loopback(&url) && !allow_http {
         let host = url.host_str().unwrap_or_default();
-        wrong(&format!("would send media in plain http to {host}"), "use https, or set allow_http = true in this [[judge]]");
+        wrong(
+            &format!("would send media in plain http to {host}"),
+            "use https, or set allow_http = true in this [[judge]]",
+        );
     }
     url.set_path(&path);
     fine.then_some(url)
@@ -252,22 +289,42 @@ fn read_key(variable: &str, place: &Place, env: Env<'_>, problems: &mut Problems
         && variable.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     if !is_name {
         // Not shown: it may be the key itself, typed in the wrong place.
-        problems.push(place, key, "is no name of an environment variable", "give the variable's name, not the key itself");
+        problems.push(
+            place,
+            key,
+            "is no name of an environment variable",
+            "give the variable's name, not the key itself",
+        );
         return None;
     }
     match env(variable) {
         Some(value) if value.is_empty() => {
-            problems.push(place, key, format!("the environment variable {variable} is empty"), "set it to the endpoint's key, or leave api_key_env out");
+            problems.push(
+                place,
+                key,
+                format!("the environment variable {variable} is empty"),
+                "set it to the endpoint's key, or leave api_key_env out",
+            );
             None
         }
         Some(value) if !value.bytes().all(|b| b.is_ascii_graphic()) => {
             let remedy = "set it again without line breaks or blanks";
-            problems.push(place, key, format!("the environment variable {variable} holds characters no key has"), remedy);
+            problems.push(
+                place,
+                key,
+                format!("the environment variable {variable} holds characters no key has"),
+                remedy,
+            );
             None
         }
         Some(value) => Some(Secret::new(value)),
         None => {
-            problems.push(place, key, format!("the environment variable {variable} is not set"), "set it to the endpoint's key, or leave api_key_env out");
+            problems.push(
+                place,
+                key,
+                format!("the environment variable {variable} is not set"),
+                "set it to the endpoint's key, or leave api_key_env out",
+            );
             None
         }
     }
@@ -281,12 +338,20 @@ fn read_prompt(name: &str, accepts: Accepts, place: &Place, files: &Files, probl
         match std::fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) => {
-                problems.push(place, "prompt", format!("cannot read {} ({})", path.display(), error.kind()), known_prompts());
+                problems.push(
+                    place,
+                    "prompt",
+                    format!("cannot read {} ({})", path.display(), error.kind()),
+                    known_prompts(),
+                );
                 return None;
             }
         }
     } else {
-        let asset = files.assets.as_ref().and_then(|dir| std::fs::read_to_string(dir.join(format!("models/prompts/{name}.txt"))).ok());
+        let asset = files
+            .assets
+            .as_ref()
+            .and_then(|dir| std::fs::read_to_string(dir.join(format!("models/prompts/{name}.txt"))).ok());
         let Some(text) = asset.or_else(shipped) else {
             problems.push(place, "prompt", format!("there is no prompt \"{name}\""), known_prompts());
             return None;
@@ -296,7 +361,12 @@ fn read_prompt(name: &str, accepts: Accepts, place: &Place, files: &Files, probl
     match Prompt::parse(&text, accepts) {
         Ok(prompt) => Some(prompt),
         Err(error) => {
-            problems.push(place, "prompt", error.to_string(), "put <video> and <audio> once each where the media belong");
+            problems.push(
+                place,
+                "prompt",
+                error.to_string(),
+                "put <video> and <audio> once each where the media belong",
+            );
             None
         }
     }

@@ -22,7 +22,9 @@ mod source;
 
 pub use judge::{JudgeConfig, Sampling};
 pub use problem::{Problem, Problems};
-pub use raw::{ClipCodec, GateRequire, Medium, Profile, RawConfig, RawGate, RawJudge, RawSession, RawSource, RawWindow, Rule};
+pub use raw::{
+    ClipCodec, GateRequire, Medium, Profile, RawConfig, RawGate, RawJudge, RawSession, RawSource, RawWindow, Rule,
+};
 pub use source::{Input, SourceConfig};
 
 use problem::Place;
@@ -135,34 +137,42 @@ impl Config {
     /// # Errors
     /// Everything that is wrong, at once.
     pub fn build(raw: RawConfig, overrides: Overrides, env: Env<'_>) -> Result<Self, Problems> {
-        let mut problems = raw.origin.problems.clone();
-        let file = raw.origin.file.as_deref().map_or_else(|| "defaults".to_owned(), |file| file.display().to_string());
+        let RawConfig { window, session, gate, source, judge, origin } = raw;
+        let mut problems = origin.problems;
+        let file = origin.file.as_deref().map_or_else(|| "defaults".to_owned(), |file| file.display().to_string());
 
-        let window = build_window(&raw.window, &overrides, &file, &mut problems);
-        let session = build_session(&raw.session, &overrides, &file, window.window, &mut problems);
-        let gate = GateConfig { require: raw.gate.require.unwrap_or(GateRequire::None) };
-        let config_dir = dir_of(raw.origin.file.as_deref());
-        let sources = source::build(&raw.source, &overrides, &file, &config_dir, &mut problems);
+        let window = build_window(&window, &overrides, &file, &mut problems);
+        let session = build_session(&session, &overrides, &file, window.window, &mut problems);
+        let gate = GateConfig { require: gate.require.unwrap_or(GateRequire::None) };
+        let config_dir = dir_of(origin.file.as_deref());
+        let sources = source::build(&source, &overrides, &file, &config_dir, &mut problems);
 
         if let Some(assets) = overrides.assets.as_ref().filter(|dir| !dir.is_dir()) {
-            problems.push(&Place::command_line(), "--assets", format!("{} is no directory", assets.display()), "name one, or leave it out");
+            problems.push(
+                &Place::command_line(),
+                "--assets",
+                format!("{} is no directory", assets.display()),
+                "name one, or leave it out",
+            );
         }
-        if overrides.cues && let Some(panel) = &raw.origin.panel {
+        if overrides.cues
+            && let Some(panel) = &origin.panel
+        {
             let what = format!("excludes the panel {}", panel.display());
             problems.push(&Place::command_line(), "--judge cues", what, "give one of --judge and --panel");
         }
         let judging = if overrides.cues {
             Judging::Cues { chosen: true }
-        } else if raw.judge.is_empty() {
+        } else if judge.is_empty() {
             Judging::Cues { chosen: false }
         } else {
-            let file = raw.origin.panel.as_deref().or(raw.origin.file.as_deref());
+            let file = origin.panel.as_deref().or(origin.file.as_deref());
             let files = judge::Files {
                 name: file.map_or_else(|| "defaults".to_owned(), |file| file.display().to_string()),
                 dir: dir_of(file),
                 assets: overrides.assets.clone(),
             };
-            Judging::Panel(judge::build_panel(&raw.judge, &files, window.max_pixels, env, &mut problems))
+            Judging::Panel(judge::build_panel(&judge, &files, window.max_pixels, env, &mut problems))
         };
         if problems.is_empty() {
             Ok(Self { window, session, gate, sources, judging, assets: overrides.assets })
@@ -193,9 +203,15 @@ fn pick<T>(option: Option<T>, typed: Option<T>, default: T, place: &Place, key: 
 
 fn build_window(raw: &RawWindow, overrides: &Overrides, file: &str, problems: &mut Problems) -> WindowConfig {
     let place = Place::new(file, "[window]");
-    let (window_secs, at, key) = pick(overrides.window_secs, raw.window_secs, defaults::WINDOW_SECS, &place, "window_secs");
+    let (window_secs, at, key) =
+        pick(overrides.window_secs, raw.window_secs, defaults::WINDOW_SECS, &place, "window_secs");
     if !(1.0..=30.0).contains(&window_secs) {
-        problems.push(&at, &key, format!("{window_secs} is out of range"), "give 1 to 30 seconds; the checkpoints were trained on 5");
+        problems.push(
+            &at,
+            &key,
+            format!("{window_secs} is out of range"),
+            "give 1 to 30 seconds; the checkpoints were trained on 5",
+        );
     }
     let hop_default = defaults::HOP_SECS.min(window_secs);
     let (hop_secs, at, key) = pick(overrides.hop_secs, raw.hop_secs, hop_default, &place, "hop_secs");
@@ -216,12 +232,19 @@ fn build_window(raw: &RawWindow, overrides: &Overrides, file: &str, problems: &m
 
 fn check_pixels(max_pixels: u32, place: &Place, problems: &mut Problems) {
     if !(16_384..=8_294_400).contains(&max_pixels) {
-        let remedy = format!("give 16384 (128x128) to 8294400 (3840x2160); training kept up to {}", defaults::MAX_PIXELS);
+        let remedy =
+            format!("give 16384 (128x128) to 8294400 (3840x2160); training kept up to {}", defaults::MAX_PIXELS);
         problems.push(place, "max_pixels", format!("{max_pixels} is out of range"), remedy);
     }
 }
 
-fn build_session(raw: &RawSession, overrides: &Overrides, file: &str, window: MediaTime, problems: &mut Problems) -> SessionConfig {
+fn build_session(
+    raw: &RawSession,
+    overrides: &Overrides,
+    file: &str,
+    window: MediaTime,
+    problems: &mut Problems,
+) -> SessionConfig {
     let place = Place::new(file, "[session]");
     let rule = overrides.rule.or(raw.rule).unwrap_or(Rule::VoteOfMax);
     let (early_stop, at, key) = pick(overrides.early_stop, raw.early_stop, false, &place, "early_stop");
@@ -231,7 +254,12 @@ fn build_session(raw: &RawSession, overrides: &Overrides, file: &str, window: Me
     }
     let min_coverage = raw.min_coverage.unwrap_or(defaults::MIN_COVERAGE);
     if !(min_coverage > 0.0 && min_coverage <= 1.0) {
-        problems.push(&place, "min_coverage", format!("{min_coverage} is out of range"), "give more than 0 and at most 1");
+        problems.push(
+            &place,
+            "min_coverage",
+            format!("{min_coverage} is out of range"),
+            "give more than 0 and at most 1",
+        );
     }
     let mut windows = |key, typed: Option<u32>, default| {
         let windows = typed.unwrap_or(default);
@@ -253,7 +281,8 @@ fn build_session(raw: &RawSession, overrides: &Overrides, file: &str, window: Me
     let cooldown = secs("cooldown_secs", raw.cooldown_secs.unwrap_or(defaults::COOLDOWN_SECS), 0.0);
     let max_session = raw.max_session_secs.map(|value| secs("max_session_secs", value, window.as_secs_f64()));
     // A gap is over 1 s by definition.
-    let session_gap = secs("session_gap_secs", raw.session_gap_secs.unwrap_or(defaults::SESSION_GAP_SECS), 1.0).as_duration();
+    let session_gap =
+        secs("session_gap_secs", raw.session_gap_secs.unwrap_or(defaults::SESSION_GAP_SECS), 1.0).as_duration();
     SessionConfig { rule, early_stop, min_coverage, open_windows, clear_windows, cooldown, max_session, session_gap }
 }
 

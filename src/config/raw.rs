@@ -144,7 +144,7 @@ pub struct RawSource {
     pub path: Option<PathBuf>,
     /// `rtsp://` or `rtsps://`; may hold user and password, which are never shown.
     pub url: Option<Secret>,
-    /// A GStreamer description of one's own, a file relative to this configuration file.
+    /// A `GStreamer` description of one's own, a file relative to this configuration file.
     pub pipeline: Option<PathBuf>,
     /// A file only: play it at its own speed instead of as fast as the panel allows.
     #[schemars(extend("default" = false))]
@@ -160,7 +160,7 @@ pub struct RawSource {
 pub struct RawJudge {
     /// What events call it: letters, digits, `.`, `_`, `-`. Required, unique in the panel.
     pub name: Option<String>,
-    /// As in OpenAI clients, ends in `/v1`. Required. Media goes here and nowhere else.
+    /// As in `OpenAI` clients, ends in `/v1`. Required. Media goes here and nowhere else.
     pub base_url: Option<Secret>,
     /// The model or adapter name the endpoint serves. Required.
     pub model: Option<String>,
@@ -251,7 +251,9 @@ impl RawConfig {
                     raw.origin.has_judges = true;
                     raw.judge = read_array("judge", value, &name, &mut problems);
                 }
-                ("window" | "session" | "gate", _) => problems.push(&place, "", "is not a table", format!("write it as [{key}]")),
+                ("window" | "session" | "gate", _) => {
+                    problems.push(&place, "", "is not a table", format!("write it as [{key}]"));
+                }
                 _ => problems.push(
                     &Place::new(&name, ""),
                     &key,
@@ -289,7 +291,12 @@ impl RawConfig {
             }
         }
         if judges.is_empty() && problems.0.len() == before {
-            problems.push(&Place::new(&name, ""), "", "holds no [[judge]]", "write one table for each judge, an odd number of them");
+            problems.push(
+                &Place::new(&name, ""),
+                "",
+                "holds no [[judge]]",
+                "write one table for each judge, an odd number of them",
+            );
         }
         self.judge = judges;
         self.origin.has_judges = true;
@@ -306,7 +313,12 @@ fn parse_toml(text: &str, file: &str, problems: &mut Problems) -> Table {
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
         let what = error.message().trim().replace('\n', ", ");
-        problems.push(&Place::new(file, format!("line {line}, column {column}")), "", what, "this is not TOML (https://toml.io)");
+        problems.push(
+            &Place::new(file, format!("line {line}, column {column}")),
+            "",
+            what,
+            "this is not TOML (https://toml.io)",
+        );
         Table::new()
     })
 }

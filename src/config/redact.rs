@@ -64,7 +64,8 @@ fn redact_authority<'a>(after: &'a str, out: &mut String) -> &'a str {
         _ => authority.split_once(':').map(|(_, port)| port),
     };
     // Prose may put punctuation behind a URL.
-    let is_port = |port: &str| port.trim_end_matches([',', ';', ':', '.', ')', ']', '}']).bytes().all(|b| b.is_ascii_digit());
+    let is_port =
+        |port: &str| port.trim_end_matches([',', ';', ':', '.', ')', ']', '}']).bytes().all(|b| b.is_ascii_digit());
     let plain_host = match port {
         None => !authority.contains('@'),
         Some(port) => is_port(port) && !token.contains('@'),
@@ -93,8 +94,14 @@ pub fn redact_text(text: &str) -> String {
     let mut text = redact_url(text);
     for key in KEYS {
         text = hide_after(&text, key, |tail| {
-            let value = tail.trim_start_matches([' ', '"', '\'']).strip_prefix(['=', ':'])?.trim_start_matches([' ', '"', '\'']);
-            Some((tail.len() - value.len(), value.find(|c: char| c.is_whitespace() || "&;,\"'".contains(c)).unwrap_or(value.len())))
+            let value = tail
+                .trim_start_matches([' ', '"', '\''])
+                .strip_prefix(['=', ':'])?
+                .trim_start_matches([' ', '"', '\'']);
+            Some((
+                tail.len() - value.len(),
+                value.find(|c: char| c.is_whitespace() || "&;,\"'".contains(c)).unwrap_or(value.len()),
+            ))
         });
     }
     for scheme in ["bearer", "basic"] {
@@ -138,7 +145,8 @@ pub fn clean_message(text: &str, secret: Option<&Secret>, max: usize) -> String 
         Some(secret) if !secret.expose().is_empty() => Cow::Owned(text.replace(secret.expose(), HIDDEN)),
         _ => Cow::Borrowed(text),
     };
-    let plain: String = redact_text(&drop_encoded(&text)).chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let plain: String =
+        redact_text(&drop_encoded(&text)).chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let words = plain.split_whitespace().collect::<Vec<_>>().join(" ");
     if words.chars().count() <= max {
         return words;
@@ -180,7 +188,10 @@ mod tests {
             ("rtsp://u:my pass@host/s", "rtsp://***@host/s"),
             ("rtsp://u:my pass", "rtsp://*** pass"),
             ("RTSPS://U:P@[::1]:8554/s", "RTSPS://***@[::1]:8554/s"),
-            ("cannot open 'rtsp://a:b@h/x', nor http://c:d@e:1, sorry", "cannot open 'rtsp://***@h/x', nor http://***@e:1, sorry"),
+            (
+                "cannot open 'rtsp://a:b@h/x', nor http://c:d@e:1, sorry",
+                "cannot open 'rtsp://***@h/x', nor http://***@e:1, sorry",
+            ),
         ] {
             assert_eq!(redact_url(from), to, "{from}");
         }
@@ -222,8 +233,12 @@ mod tests {
     #[test]
     fn messages_are_cleaned_and_short() {
         let key = Secret::new("sk-abc".into());
-        let body = format!("Value error, value: data:image/jpeg;base64,/9j/4 and {} key sk-abc\n\nend", "QUJD".repeat(100));
-        assert_eq!(clean_message(&body, Some(&key), 200), "Value error, value: data:image/jpeg;base64,… and … key *** end");
+        let body =
+            format!("Value error, value: data:image/jpeg;base64,/9j/4 and {} key sk-abc\n\nend", "QUJD".repeat(100));
+        assert_eq!(
+            clean_message(&body, Some(&key), 200),
+            "Value error, value: data:image/jpeg;base64,… and … key *** end"
+        );
         assert_eq!(clean_message(&"x y ".repeat(200), None, 200).chars().count(), 200);
     }
 

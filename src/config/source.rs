@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use url::Url;
 
+use super::Overrides;
 use super::problem::{Place, Problems};
 use super::raw::{RawSource, table_name};
 use super::redact::{Secret, redact_url};
-use super::Overrides;
 
 /// One place media comes from.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,7 +18,7 @@ pub struct SourceConfig {
     pub name: Arc<str>,
     /// What to open.
     pub input: Input,
-    /// A GStreamer description instead of the shipped one; exists.
+    /// A `GStreamer` description instead of the shipped one; exists.
     pub pipeline: Option<PathBuf>,
     /// A file is played at its own speed. Always false for a camera, which has no other.
     pub realtime: bool,
@@ -46,7 +46,13 @@ impl Input {
     }
 }
 
-pub(super) fn build(tables: &[RawSource], overrides: &Overrides, file: &str, dir: &Path, problems: &mut Problems) -> Vec<SourceConfig> {
+pub(super) fn build(
+    tables: &[RawSource],
+    overrides: &Overrides,
+    file: &str,
+    dir: &Path,
+    problems: &mut Problems,
+) -> Vec<SourceConfig> {
     let mut names = BTreeSet::new();
     let mut sources = Vec::new();
     let typed: Vec<(RawSource, Place, &Path)> = if overrides.sources.is_empty() {
@@ -66,7 +72,12 @@ pub(super) fn build(tables: &[RawSource], overrides: &Overrides, file: &str, dir
     };
     if overrides.pipeline.is_some() && overrides.sources.is_empty() {
         let remedy = "name the source on the command line too, or write `pipeline` in its [[source]]";
-        problems.push(&Place::command_line(), "--pipeline", "belongs to a source of the command line, and there is none", remedy);
+        problems.push(
+            &Place::command_line(),
+            "--pipeline",
+            "belongs to a source of the command line, and there is none",
+            remedy,
+        );
     }
     for (raw, place, dir) in typed {
         if let Some(source) = build_one(&raw, &place, dir, overrides, &mut names, problems) {
@@ -77,7 +88,12 @@ pub(super) fn build(tables: &[RawSource], overrides: &Overrides, file: &str, dir
 }
 
 fn build_one(
-    raw: &RawSource, place: &Place, dir: &Path, overrides: &Overrides, names: &mut BTreeSet<String>, problems: &mut Problems,
+    raw: &RawSource,
+    place: &Place,
+    dir: &Path,
+    overrides: &Overrides,
+    names: &mut BTreeSet<String>,
+    problems: &mut Problems,
 ) -> Option<SourceConfig> {
     let input = match (&raw.path, &raw.url) {
         (Some(path), None) => file_input(&dir.join(path), "path", place, problems),
@@ -93,7 +109,12 @@ fn build_one(
     };
     let pipeline = raw.pipeline.as_ref().map(|path| dir.join(path));
     if let Some(path) = pipeline.as_ref().filter(|path| !path.is_file()) {
-        problems.push(place, "pipeline", format!("there is no file {}", path.display()), "name a file with a GStreamer description");
+        problems.push(
+            place,
+            "pipeline",
+            format!("there is no file {}", path.display()),
+            "name a file with a GStreamer description",
+        );
     }
     let is_file = matches!(input, Some(Input::File(_)));
     if raw.realtime == Some(true) && matches!(input, Some(Input::Rtsp(_))) {
@@ -126,7 +147,12 @@ fn file_input(path: &Path, key: &str, place: &Place, problems: &mut Problems) ->
     } else {
         "does not exist"
     };
-    problems.push(place, key, format!("{} {wrong}", path.display()), "name a media file or an rtsp:// or rtsps:// address");
+    problems.push(
+        place,
+        key,
+        format!("{} {wrong}", path.display()),
+        "name a media file or an rtsp:// or rtsps:// address",
+    );
     None
 }
 
@@ -140,19 +166,29 @@ fn url_input(url: &Secret, place: &Place, problems: &mut Problems) -> Option<Inp
             }
             Some(Input::Rtsp(url.clone()))
         }
-        Ok(parsed) if parsed.scheme() == "file" => match parsed.to_file_path() {
-            Ok(path) => file_input(&path, "url", place, problems),
-            Err(()) => {
-                problems.push(place, "url", "is no path on this machine", "write file:///PATH, or the path itself");
-                None
+        Ok(parsed) if parsed.scheme() == "file" => {
+            if let Ok(path) = parsed.to_file_path() {
+                return file_input(&path, "url", place, problems);
             }
-        },
+            problems.push(place, "url", "is no path on this machine", "write file:///PATH, or the path itself");
+            None
+        }
         Ok(parsed) => {
-            problems.push(place, "url", format!("{}:// is not a kind of source", parsed.scheme()), "give a path, rtsp:// or rtsps://");
+            problems.push(
+                place,
+                "url",
+                format!("{}:// is not a kind of source", parsed.scheme()),
+                "give a path, rtsp:// or rtsps://",
+            );
             None
         }
         Err(error) => {
-            problems.push(place, "url", format!("is no URL ({error})"), "write rtsp://HOST/PATH, with % escapes for special characters in a password");
+            problems.push(
+                place,
+                "url",
+                format!("is no URL ({error})"),
+                "write rtsp://HOST/PATH, with % escapes for special characters in a password",
+            );
             None
         }
     }
@@ -162,7 +198,12 @@ fn url_input(url: &Secret, place: &Place, problems: &mut Problems) -> Option<Inp
 pub(super) fn check_name(name: &str, place: &Place, problems: &mut Problems) {
     let fits = (1..=64).contains(&name.len()) && name.chars().all(is_name_char);
     if !fits {
-        problems.push(place, "name", "is not a plain name", "use 1 to 64 letters, digits, dots, underscores or hyphens");
+        problems.push(
+            place,
+            "name",
+            "is not a plain name",
+            "use 1 to 64 letters, digits, dots, underscores or hyphens",
+        );
     }
 }
 
@@ -176,9 +217,15 @@ fn made_name(input: &Input, names: &mut BTreeSet<String>) -> String {
         Input::File(path) => path.file_stem().map(|stem| stem.to_string_lossy().into_owned()),
         Input::Rtsp(url) => Url::parse(url.expose()).ok().and_then(|url| url.host_str().map(str::to_owned)),
     };
-    let plain: String = from.unwrap_or_default().chars().map(|c| if is_name_char(c) { c } else { '_' }).take(56).collect();
+    let plain: String =
+        from.unwrap_or_default().chars().map(|c| if is_name_char(c) { c } else { '_' }).take(56).collect();
     let base = if plain.is_empty() { "source".to_owned() } else { plain };
-    let name = (1_u32..).map(|n| if n == 1 { base.clone() } else { format!("{base}-{n}") }).find(|name| !names.contains(name)).unwrap_or(base);
+    let mut name = base.clone();
+    let mut number = 1;
+    while names.contains(&name) {
+        number += 1;
+        name = format!("{base}-{number}");
+    }
     names.insert(name.clone());
     name
 }

@@ -138,7 +138,9 @@ temprature = 0.3
 
 #[test]
 fn hop_stays_within_the_window() {
-    for (hop, fine) in [("5", true), ("0.5", true), ("0", false), ("-1", false), ("5.1", false), ("nan", false), ("1e-12", false)] {
+    for (hop, fine) in
+        [("5", true), ("0.5", true), ("0", false), ("-1", false), ("5.1", false), ("nan", false), ("1e-12", false)]
+    {
         assert_eq!(build(&format!("[window]\nhop_secs = {hop}")).is_ok(), fine, "{hop}");
     }
     // A shorter window alone brings its hop along.
@@ -156,7 +158,12 @@ fn panels_are_odd_and_names_unique() {
 
 #[test]
 fn judges_of_one_endpoint_share_the_smallest_limit() {
-    let text = [judge("a", "max_in_flight = 4"), judge("b", "max_in_flight = 2"), judge("c", "").replace("https://h/v1", "https://H/v1/")].concat();
+    let text = [
+        judge("a", "max_in_flight = 4"),
+        judge("b", "max_in_flight = 2"),
+        judge("c", "").replace("https://h/v1", "https://H/v1/"),
+    ]
+    .concat();
     let limits: Vec<_> = panel(build(&text).unwrap()).iter().map(|judge| judge.max_in_flight).collect();
     assert_eq!(limits, [2, 2, 2]);
 }
@@ -205,7 +212,9 @@ fn keys_come_by_reference_and_are_never_shown() {
     let text = problems(&judge("a", "api_key = \"sk-live-0123\""));
     assert!(text.contains("unknown field `api_key`") && !text.contains("sk-live"), "{text}");
     let env = |_: &str| Some("sk live\n".to_owned());
-    let text = Config::build(raw(&judge("a", "api_key_env = \"AH_KEY\"")), Overrides::default(), &env).unwrap_err().to_string();
+    let text = Config::build(raw(&judge("a", "api_key_env = \"AH_KEY\"")), Overrides::default(), &env)
+        .unwrap_err()
+        .to_string();
     assert!(text.contains("AH_KEY holds characters no key has") && !text.contains("live"), "{text}");
 }
 
@@ -254,7 +263,8 @@ fn the_command_line_wins() {
     assert_eq!(config.window.hop, MediaTime::from_millis(1000));
     assert_eq!(config.judging, Judging::Cues { chosen: true });
 
-    let overrides = Overrides { hop_secs: Some(7.0), sources: vec!["ftp://h/x".into(), "nofile".into()], ..Overrides::default() };
+    let overrides =
+        Overrides { hop_secs: Some(7.0), sources: vec!["ftp://h/x".into(), "nofile".into()], ..Overrides::default() };
     let text = Config::build(raw(""), overrides, &no_env).unwrap_err().to_string();
     assert!(text.contains("command line: --hop-secs: 7 leaves"), "{text}");
     assert!(text.contains("ftp:// is not a kind of source") && text.contains("nofile does not exist"), "{text}");
@@ -262,9 +272,12 @@ fn the_command_line_wins() {
 
 #[test]
 fn sources_of_one_name_are_refused() {
-    let text = problems("[[source]]\nname = \"c\"\nurl = \"rtsp://a/1\"\n[[source]]\nname = \"c\"\nurl = \"rtsp://b/1\"");
+    let text =
+        problems("[[source]]\nname = \"c\"\nurl = \"rtsp://a/1\"\n[[source]]\nname = \"c\"\nurl = \"rtsp://b/1\"");
     assert!(text.contains("source[2] (\"c\"): name: another source has this name"), "{text}");
-    let text = problems("[[source]]\nname = \"a b\"\nurl = \"rtsp://a/1\"\n[[source]]\n[[source]]\npath=\"x\"\nurl=\"rtsp://h\"");
+    let text = problems(
+        "[[source]]\nname = \"a b\"\nurl = \"rtsp://a/1\"\n[[source]]\n[[source]]\npath=\"x\"\nurl=\"rtsp://h\"",
+    );
     for part in ["is not a plain name", "has neither path nor url", "has both path and url"] {
         assert!(text.contains(part), "{text}");
     }
@@ -273,19 +286,31 @@ fn sources_of_one_name_are_refused() {
 #[test]
 fn the_panel_file_holds_judges_only_and_excludes_others() {
     let panel_text = judge("p", "");
-    let with = |config: &str, panel: &str| Config::build(raw(config).with_panel(panel, Path::new("p.toml")), Overrides::default(), &no_env);
+    let with = |config: &str, panel: &str| {
+        Config::build(raw(config).with_panel(panel, Path::new("p.toml")), Overrides::default(), &no_env)
+    };
     assert_eq!(panel(with("", &panel_text).unwrap())[0].name.as_ref(), "p");
     for (config, panel, message) in [
-        (judge("a", ""), panel_text.clone(), "a.toml: judge: there are [[judge]] tables here and a panel in p.toml; keep one of the two"),
+        (
+            judge("a", ""),
+            panel_text.clone(),
+            "a.toml: judge: there are [[judge]] tables here and a panel in p.toml; keep one of the two",
+        ),
         (String::new(), String::new(), "p.toml: holds no [[judge]]"),
-        (String::new(), format!("[window]\n{panel_text}"), "p.toml: window: unknown key; a panel file holds [[judge]] tables only"),
+        (
+            String::new(),
+            format!("[window]\n{panel_text}"),
+            "p.toml: window: unknown key; a panel file holds [[judge]] tables only",
+        ),
         (String::new(), judge("p", "threshold = 0.5"), "p.toml: judge[1] (\"p\"): threshold: needs P(Yes)"),
     ] {
         let text = with(&config, &panel).unwrap_err().to_string();
         assert!(text.contains(message), "{text}");
     }
     let overrides = Overrides { cues: true, ..Overrides::default() };
-    let text = Config::build(raw("").with_panel(&panel_text, Path::new("p.toml")), overrides, &no_env).unwrap_err().to_string();
+    let text = Config::build(raw("").with_panel(&panel_text, Path::new("p.toml")), overrides, &no_env)
+        .unwrap_err()
+        .to_string();
     assert!(text.contains("--judge cues: excludes the panel p.toml"), "{text}");
 }
 
@@ -308,7 +333,11 @@ fn the_schema_says_every_key_and_default_and_takes_what_the_program_takes() {
     let validator = jsonschema::validator_for(&schema).unwrap();
     let json = |text: &str| serde_json::to_value(text.parse::<toml::Table>().unwrap()).unwrap();
     assert!(validator.is_valid(&json(include_str!("../../models/panel.example.toml"))));
-    assert!(validator.is_valid(&json("[window]\nwindow_secs = 5\n[session]\nrule = \"max_of_vote\"\n[gate]\nrequire = \"none\"")));
+    assert!(
+        validator.is_valid(&json(
+            "[window]\nwindow_secs = 5\n[session]\nrule = \"max_of_vote\"\n[gate]\nrequire = \"none\""
+        ))
+    );
     assert!(!validator.is_valid(&json("[window]\nwindow_length = 5")));
     assert_eq!(schema["$defs"]["RawJudge"]["properties"]["deadline_ms"]["default"], 20_000);
     insta::assert_snapshot!(serde_json::to_string_pretty(&schema).unwrap());

@@ -143,22 +143,44 @@ mod tests {
             assert_eq!(parse_answer(text), Ok(label), "{text:?}");
         }
         for text in [
-            "", "Yes", "No", "<answer>", "<answer></answer>", "<answer>maybe</answer>", "<answer>Yes", "Yes</answer>",
-            "<answer>Yes</answer><answer>Yes</answer>", "<answer>Yes</answer>.", "The answer: <answer>No</answer>",
-            "<answer>Yes No</answer>", "<answer>Yesno</answer>", "<answer>N o</answer>", "<answer>Not</answer>", "<answer>YesYes</answer>",
-            "<answer>Yes.</answer>", "<think></think><answer>No</answer>", "<answer>Nо</answer>", "<answer>answer is here</answer>", "<ans wer>No</answer>",
+            "",
+            "Yes",
+            "No",
+            "<answer>",
+            "<answer></answer>",
+            "<answer>maybe</answer>",
+            "<answer>Yes",
+            "Yes</answer>",
+            "<answer>Yes</answer><answer>Yes</answer>",
+            "<answer>Yes</answer>.",
+            "The answer: <answer>No</answer>",
+            "<answer>Yes No</answer>",
+            "<answer>Yesno</answer>",
+            "<answer>N o</answer>",
+            "<answer>Not</answer>",
+            "<answer>YesYes</answer>",
+            "<answer>Yes.</answer>",
+            "<think></think><answer>No</answer>",
+            "<answer>Nо</answer>",
+            "<answer>answer is here</answer>",
+            "<ans wer>No</answer>",
         ] {
             assert_eq!(parse_answer(text), Err(Unparsable), "{text:?}");
         }
     }
 
-    fn tokens(pieces: &[(&str, f64, &[(&str, f64)])]) -> Vec<TokenLogprob> {
+    type Piece<'a> = (&'a str, f64, &'a [(&'a str, f64)]);
+
+    fn tokens(pieces: &[Piece<'_>]) -> Vec<TokenLogprob> {
         pieces
             .iter()
             .map(|(token, logprob, top)| TokenLogprob {
                 token: (*token).into(),
                 logprob: *logprob,
-                top_logprobs: top.iter().map(|(token, logprob)| Alternative { token: (*token).into(), logprob: *logprob }).collect(),
+                top_logprobs: top
+                    .iter()
+                    .map(|(token, logprob)| Alternative { token: (*token).into(), logprob: *logprob })
+                    .collect(),
             })
             .collect()
     }
@@ -166,7 +188,12 @@ mod tests {
     #[test]
     fn the_score_is_read_where_the_labels_part() {
         let (yes, no) = (0.7_f64.ln(), 0.2_f64.ln());
-        let said_yes = tokens(&[("<", 0.0, &[]), ("answer", 0.0, &[]), (">", yes, &[(">", yes), (">No", no)]), ("Yes", -0.1, &[])]);
+        let said_yes = tokens(&[
+            ("<", 0.0, &[]),
+            ("answer", 0.0, &[]),
+            (">", yes, &[(">", yes), (">No", no)]),
+            ("Yes", -0.1, &[]),
+        ]);
         let score = read_score(&said_yes, Label::Present, false).unwrap();
         assert!((score.p_yes - 7.0 / 9.0).abs() < 1e-12);
         assert!((score.label_mass.unwrap() - 0.9).abs() < 1e-12);
@@ -183,7 +210,9 @@ mod tests {
 
     #[test]
     fn no_score_is_made_up() {
-        let at = |token: &str, top: &[(&str, f64)]| tokens(&[("<", 0.0, &[]), ("answer", 0.0, &[]), (token, -0.5, top), ("No", 0.0, &[])]);
+        let at = |token: &str, top: &[(&str, f64)]| {
+            tokens(&[("<", 0.0, &[]), ("answer", 0.0, &[]), (token, -0.5, top), ("No", 0.0, &[])])
+        };
         for (tokens, label, why) in [
             (vec![], Label::Present, NoScore::NotGiven),
             (at(">", &[(">", -0.5)]), Label::Present, NoScore::OutOfList),
@@ -192,7 +221,11 @@ mod tests {
             (at(">", &[(">No", f64::NAN)]), Label::Present, NoScore::Senseless),
             (at(">", &[(">No", 3.0)]), Label::Present, NoScore::Senseless),
             (tokens(&[("<answer>", -0.1, &[]), ("Yes", -0.1, &[("No", -3.0)])]), Label::Present, NoScore::OtherTokens),
-            (tokens(&[("<", 0.0, &[]), ("answer", 0.0, &[]), (">", -9999.0, &[(">No", -9999.0)])]), Label::Present, NoScore::Senseless),
+            (
+                tokens(&[("<", 0.0, &[]), ("answer", 0.0, &[]), (">", -9999.0, &[(">No", -9999.0)])]),
+                Label::Present,
+                NoScore::Senseless,
+            ),
         ] {
             assert_eq!(read_score(&tokens, label, false), Err(why), "{tokens:?}");
         }

@@ -5,6 +5,7 @@
 //! Media go to `base_url` only: no redirect is followed and no proxy is taken from the environment.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -33,6 +34,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const POOL_IDLE: Duration = Duration::from_secs(4);
 /// First and longest pause between attempts; each is drawn evenly from zero up (full jitter).
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
+/// With less time left (or less than a quarter of the deadline) there is no further attempt: it would only load the
+/// endpoint.
+const LEAST_TIME: Duration = Duration::from_millis(500);
 /// However long a server says, it is asked again after this.
 const LONGEST_PAUSE: Duration = Duration::from_hours(1);
 /// Longest model text kept with a vote, bytes.
@@ -42,7 +46,7 @@ const MAX_RAW_BYTES: usize = 4096;
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
     /// The HTTP or TLS library would not start, e.g. for want of the system's certificates.
-    #[error("cannot set up the HTTP client: {0}")]
+    #[error("cannot set up the HTTP client: {0}; https needs the system's certificates (package ca-certificates)")]
     Client(String),
     /// The key cannot be sent in a header.
     #[error("judge {0}: the key holds characters that cannot be sent")]
@@ -115,13 +119,17 @@ impl Judge {
         url.set_path(&format!("{}/chat/completions", url.path().trim_end_matches('/')));
         let authorization = match &config.api_key {
             Some(key) => {
-                let mut value = HeaderValue::from_str(&format!("Bearer {}", key.expose())).map_err(|_| SetupError::Key(config.name.clone()))?;
+                let mut value = HeaderValue::from_str(&format!("Bearer {}", key.expose()))
+                    .map_err(|_| SetupError::Key(config.name.clone()))?;
                 value.set_sensitive(true);
                 Some(value)
             }
             None => None,
         };
-        let permits = shared.permits.entry(config.base_url.clone()).or_insert_with(|| Arc::new(Semaphore::new(config.max_in_flight)));
+        let permits = shared
+            .permits
+            .entry(config.base_url.clone())
+            .or_insert_with(|| Arc::new(Semaphore::new(config.max_in_flight)));
         Ok(Self {
             url,
             client,
@@ -144,7 +152,9 @@ impl Judge {
     pub async fn ask(&self, clip: &Clip, deadline: Instant) -> Vote {
         let mut progress = Progress::default();
         let outcome = match self.template.fill(clip) {
-            Err(AbstentionReason::NoAudio) => Err(Failure::new(AbstentionReason::NoAudio, "the window has no sound", Retry::No)),
+            Err(AbstentionReason::NoAudio) => {
+                Err(Failure::new(AbstentionReason::NoAudio, "the window has no sound", Retry::No))
+            }
             Err(reason) => Err(Failure::new(reason, "the window has no pictures", Retry::No)),
             // A past deadline is told without a request.
             Ok(_) if Instant::now() >= deadline => Err(self.too_late(&progress)),
@@ -164,7 +174,7 @@ impl Judge {
             raw: None,
         };
         match outcome {
-            Ok(reading) => self.decide(reading, &mut vote),
+            Ok(reading) => self.decide(&reading, &mut vote),
             Err(failure) => {
                 vote.raw = failure.text.as_deref().map(keep);
                 vote.answer = Answer::Abstained(failure.abstention);
@@ -173,7 +183,7 @@ impl Judge {
         vote
     }
 
-    fn decide(&self, reading: Reading, vote: &mut Vote) {
+    fn decide(&self, reading: &Reading, vote: &mut Vote) {
         vote.raw = Some(keep(&reading.text));
         let missing = match &reading.score {
             Some(Ok(score)) => {
@@ -229,7 +239,7 @@ impl Judge {
             let wait = match failure.retry {
                 Retry::No => {
                     if progress.attempts > 1 {
-                        failure.abstention.detail.push_str(&format!(" (request {})", progress.attempts));
+                        let _ = write!(failure.abstention.detail, " (request {})", progress.attempts);
                     }
                     return Err(failure);
                 }
@@ -243,8 +253,8 @@ impl Judge {
                 }
             };
             let resume = Instant::now() + wait;
-            if resume >= deadline {
-                failure.abstention.detail.push_str(&format!("; {} requests, no time for another", progress.attempts));
+            if resume + LEAST_TIME.min(self.config.deadline / 4) >= deadline {
+                let _ = write!(failure.abstention.detail, "; {} requests, no time for another", progress.attempts);
                 return Err(failure);
             }
             tracing::debug!(judge = %self.config.name, attempt = progress.attempts, detail = %failure.abstention.detail, "asking again");
@@ -296,15 +306,21 @@ impl Judge {
         let what = if error.is_connect() { "cannot connect to" } else { "the connection broke with" };
         let host = self.url.host_str().unwrap_or_default();
         let port = self.url.port_or_known_default().unwrap_or_default();
-        let why = if error.is_timeout() { "no reply".to_owned() } else { clean_message(&root_cause(error), self.config.api_key.as_ref(), 120) };
+        let why = if error.is_timeout() {
+            "no reply".to_owned()
+        } else {
+            clean_message(&root_cause(error), self.config.api_key.as_ref(), 120)
+        };
         Failure::new(AbstentionReason::Unreachable, format!("{what} {host}:{port}: {why}"), Retry::Backoff)
     }
 
     fn too_late(&self, progress: &Progress) -> Failure {
         let mut detail = format!("no answer within {} ms", self.config.deadline.as_millis());
         match (progress.attempts, &progress.last_failure) {
-            (0, _) => detail.push_str("; no request was sent, the places at this base_url were taken or the time was up"),
-            (attempts, Some(last)) => detail.push_str(&format!("; {attempts} requests, before the last: {last}")),
+            (0, _) => {
+                detail.push_str("; no request was sent, the places at this base_url were taken or the time was up");
+            }
+            (attempts, Some(last)) => drop(write!(detail, "; {attempts} requests, before the last: {last}")),
             (..) => {}
         }
         Failure::new(AbstentionReason::Deadline, detail, Retry::No)

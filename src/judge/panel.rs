@@ -84,5 +84,13 @@ impl Panel {
 }
 
 fn unasked(judge: &Judge, answer: Answer) -> Vote {
-    Vote { judge: Arc::clone(&judge.config().name), answer, score: None, cues: None, latency: Duration::ZERO, attempts: 0, raw: None }
+    Vote {
+        judge: Arc::clone(&judge.config().name),
+        answer,
+        score: None,
+        cues: None,
+        latency: Duration::ZERO,
+        attempts: 0,
+        raw: None,
+    }
 }

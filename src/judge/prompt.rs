@@ -76,7 +76,8 @@ impl Prompt {
                 .into_iter()
                 .filter_map(|(tag, part)| rest.find(tag).map(|at| (at, tag, part)))
                 .min_by_key(|(at, ..)| *at);
-            let (before, after) = next.as_ref().map_or((rest, ""), |(at, tag, _)| (&rest[..*at], &rest[at + tag.len()..]));
+            let (before, after) =
+                next.as_ref().map_or((rest, ""), |(at, tag, _)| (&rest[..*at], &rest[at + tag.len()..]));
             if !before.is_empty() {
                 parts.push(PromptPart::Text(before.to_owned()));
             }
@@ -96,7 +97,14 @@ impl Prompt {
 
 /// `text` without `tag` and without what joined it to its neighbours.
 fn without(text: &str, tag: &str) -> String {
-    for joined in [format!("{tag} and "), format!(" and {tag}"), format!("{tag}, "), format!(", {tag}"), format!("{tag} "), format!(" {tag}")] {
+    for joined in [
+        format!("{tag} and "),
+        format!(" and {tag}"),
+        format!("{tag}, "),
+        format!(", {tag}"),
+        format!("{tag} "),
+        format!(" {tag}"),
+    ] {
         if text.contains(&joined) {
             return text.replace(&joined, "");
         }

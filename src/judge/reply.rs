@@ -77,25 +77,36 @@ struct Message {
 }
 
 /// Reads the body of a 200. `score`: whether log-probabilities were asked for; `constrained`: whether the answer was.
-pub(super) fn read_completion(headers: &Headers, body: &[u8], score: bool, constrained: bool) -> Result<Reading, Failure> {
+pub(super) fn read_completion(
+    headers: &Headers,
+    body: &[u8],
+    score: bool,
+    constrained: bool,
+) -> Result<Reading, Failure> {
     let completion: Option<Completion> = serde_json::from_slice(body).ok();
     let mut choices = completion.map(|completion| completion.choices).unwrap_or_default();
     let (Some(choice), true) = (choices.pop(), choices.is_empty()) else {
-        let kind = headers.content_type.as_deref().map_or_else(|| "no content type".to_owned(), |kind| clean_message(kind, None, 60));
+        let kind = headers
+            .content_type
+            .as_deref()
+            .map_or_else(|| "no content type".to_owned(), |kind| clean_message(kind, None, 60));
         let detail = format!("status 200, but no chat completion ({kind}, {} bytes)", body.len());
         return Err(Failure::new(AbstentionReason::NotACompletion, detail, Retry::No));
     };
     let text = choice.message.content.unwrap_or_default();
-    let failed = |reason, detail: String| Failure { text: Some(text.clone()), ..Failure::new(reason, detail, Retry::No) };
+    let failed =
+        |reason, detail: String| Failure { text: Some(text.clone()), ..Failure::new(reason, detail, Retry::No) };
     match choice.finish_reason.as_deref() {
         Some("stop") => {}
         reason => {
-            let reason = reason.map_or_else(|| "none".to_owned(), |reason| format!("\"{}\"", clean_message(reason, None, 20)));
+            let reason =
+                reason.map_or_else(|| "none".to_owned(), |reason| format!("\"{}\"", clean_message(reason, None, 20)));
             return Err(failed(AbstentionReason::Truncated, format!("finish_reason is {reason}, not \"stop\"")));
         }
     }
-    let label = parse_answer(&text)
-        .map_err(|error| failed(AbstentionReason::Unparsable, format!("{error} ({} characters)", text.chars().count())))?;
+    let label = parse_answer(&text).map_err(|error| {
+        failed(AbstentionReason::Unparsable, format!("{error} ({} characters)", text.chars().count()))
+    })?;
     let score = score.then(|| {
         let tokens: Vec<TokenLogprob> = choice
             .logprobs
@@ -108,23 +119,38 @@ pub(super) fn read_completion(headers: &Headers, body: &[u8], score: bool, const
 }
 
 /// Reads a reply that is not a 200. `now` is the wall clock, for a Retry-After that is a date.
-pub(super) fn read_failure(status: u16, headers: &Headers, body: &[u8], secret: Option<&Secret>, now: SystemTime) -> Failure {
+pub(super) fn read_failure(
+    status: u16,
+    headers: &Headers,
+    body: &[u8],
+    secret: Option<&Secret>,
+    now: SystemTime,
+) -> Failure {
     let message = server_message(body);
-    let said = message.as_deref().map_or_else(String::new, |message| format!(": {}", clean_message(message, secret, MESSAGE_CHARS)));
+    let said = message
+        .as_deref()
+        .map_or_else(String::new, |message| format!(": {}", clean_message(message, secret, MESSAGE_CHARS)));
     let says = |words: &[&str]| {
         let message = message.as_deref().unwrap_or_default().to_ascii_lowercase();
         words.iter().all(|word| message.contains(word))
     };
     let (reason, retry) = match status {
         300..=399 => {
-            let detail = format!("status {status}: a redirect, which is not followed; base_url must be the final address");
+            let detail =
+                format!("status {status}: a redirect, which is not followed; base_url must be the final address");
             return Failure::new(AbstentionReason::Refused, detail, Retry::No);
         }
         // Servers quote keys in these messages, so theirs is not kept.
         401 | 403 => return unauthorized(status),
         400 if says(&["api key"]) => return unauthorized(status),
+        404 if !says(&["model"]) => {
+            let detail = format!("status 404{said}; check that base_url is right, usually ending in /v1");
+            return Failure::new(AbstentionReason::UnknownModel, detail, Retry::No);
+        }
         404 => (AbstentionReason::UnknownModel, Retry::No),
-        400 | 422 if says(&["is not in the model_list"]) || says(&["model", "does not exist"]) => (AbstentionReason::UnknownModel, Retry::No),
+        400 | 422 if says(&["is not in the model_list"]) || says(&["model", "does not exist"]) => {
+            (AbstentionReason::UnknownModel, Retry::No)
+        }
         429 => (AbstentionReason::RateLimited, wait(headers, now)),
         500 | 502 | 503 | 504 => (AbstentionReason::ServerError, wait(headers, now)),
         501..=599 => (AbstentionReason::ServerError, Retry::No),
@@ -154,19 +180,33 @@ fn wait(headers: &Headers, now: SystemTime) -> Retry {
 /// `{"detail": ".."}`, `{"detail": [{"msg"}]}`. Other bodies are not quoted: they may echo the request.
 fn server_message(body: &[u8]) -> Option<String> {
     let body: Value = serde_json::from_slice(body).ok()?;
-    let message = [body.pointer("/error/message"), body.get("error"), body.get("message"), body.pointer("/detail/0/msg"), body.get("detail")]
-        .into_iter()
-        .flatten()
-        .find_map(Value::as_str)?;
+    let message = [
+        body.pointer("/error/message"),
+        body.get("error"),
+        body.get("message"),
+        body.pointer("/detail/0/msg"),
+        body.get("detail"),
+    ]
+    .into_iter()
+    .flatten()
+    .find_map(Value::as_str)?;
     Some(message.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn failure(status: u16, body: &str) -> Failure {
-        read_failure(status, &Headers::default(), body.as_bytes(), Some(&Secret::new("sk-1234".into())), SystemTime::UNIX_EPOCH)
+        read_failure(
+            status,
+            &Headers::default(),
+            body.as_bytes(),
+            Some(&Secret::new("sk-1234".into())),
+            SystemTime::UNIX_EPOCH,
+        )
     }
 
     #[test]
@@ -195,23 +235,60 @@ mod tests {
 
     #[test]
     fn details_hold_no_key_and_no_media() {
-        let body = format!(r#"{{"error":{{"message":"bad sk-1234 data:video/mp4;base64,{} end"}}}}"#, "QUJD".repeat(9999));
+        let body =
+            format!(r#"{{"error":{{"message":"bad sk-1234 data:video/mp4;base64,{} end"}}}}"#, "QUJD".repeat(9999));
         assert_eq!(failure(400, &body).abstention.detail, "status 400: bad *** data:video/mp4;base64,… end");
         assert_eq!(failure(500, &"<p>".repeat(999)).abstention.detail, "status 500");
-        assert!(!failure(401, r#"{"error":{"message":"Incorrect API key provided: sk-12**"}}"#).abstention.detail.contains("sk-"));
+        assert!(
+            !failure(401, r#"{"error":{"message":"Incorrect API key provided: sk-12**"}}"#)
+                .abstention
+                .detail
+                .contains("sk-")
+        );
     }
 
     #[test]
     fn retry_after_is_seconds_or_a_date() {
         let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
         let wait = |retry_after: &str, date: Option<&str>| {
-            wait(&Headers { retry_after: Some(retry_after.into()), date: date.map(Into::into), content_type: None }, now)
+            wait(
+                &Headers { retry_after: Some(retry_after.into()), date: date.map(Into::into), content_type: None },
+                now,
+            )
         };
         assert_eq!(wait(" 7 ", None), Retry::After(Duration::from_secs(7)));
         assert_eq!(wait("Sun, 06 Nov 1994 08:50:37 GMT", None), Retry::After(Duration::from_mins(1)));
-        assert_eq!(wait("Sun, 06 Nov 1994 08:50:37 GMT", Some("Sun, 06 Nov 1994 08:50:07 GMT")), Retry::After(Duration::from_secs(30)));
+        assert_eq!(
+            wait("Sun, 06 Nov 1994 08:50:37 GMT", Some("Sun, 06 Nov 1994 08:50:07 GMT")),
+            Retry::After(Duration::from_secs(30))
+        );
         assert_eq!(wait("Sun, 06 Nov 1994 08:00:00 GMT", None), Retry::After(Duration::ZERO));
         assert_eq!(wait("soon", None), Retry::Backoff);
         assert_eq!(wait("99999999999999999999999", None), Retry::Backoff);
+    }
+
+    proptest! {
+        #[test]
+        fn any_reply_is_read_without_panic(status in 100_u16..600, body in ".*", retry_after in ".*") {
+            let headers = Headers { retry_after: Some(retry_after), ..Headers::default() };
+            let failure = read_failure(status, &headers, body.as_bytes(), None, SystemTime::UNIX_EPOCH);
+            prop_assert!(failure.abstention.detail.chars().count() <= 300);
+            let _ = read_completion(&headers, body.as_bytes(), true, false);
+        }
+
+        #[test]
+        fn any_content_is_a_label_only_if_it_says_so(content in "(<answer>)?(Yes|No|maybe| )?(</answer>)?.?") {
+            let body = serde_json::json!({"choices": [{"message": {"content": content}, "finish_reason": "stop"}]}).to_string();
+            let reading = read_completion(&Headers::default(), body.as_bytes(), false, false);
+            prop_assert_eq!(reading.is_ok(), parse_answer(&content).is_ok());
+        }
+
+        #[test]
+        fn odd_log_probabilities_do_not_spoil_an_answer(logprobs in prop_oneof![Just("null"), Just("7"), Just("{}"), Just("{\"content\":null}"),
+            Just("{\"content\":[]}"), Just("{\"content\":[{\"token\":1}]}"), Just("{\"content\":[{\"token\":\"<\",\"logprob\":null}]}")]) {
+            let body = format!("{{\"choices\":[{{\"message\":{{\"content\":\"<answer>No</answer>\"}},\"finish_reason\":\"stop\",\"logprobs\":{logprobs}}}]}}");
+            let reading = read_completion(&Headers::default(), body.as_bytes(), true, false).unwrap();
+            prop_assert_eq!((reading.label, reading.score), (Label::Absent, Some(Err(NoScore::NotGiven))));
+        }
     }
 }
