@@ -7,6 +7,8 @@
 //! is made with [`Event::outside`].
 
 pub mod event;
+#[cfg(test)]
+pub(crate) mod fixtures;
 pub mod stdout;
 
 use std::sync::Arc;
