@@ -62,10 +62,15 @@ pub fn panel_session() -> Vec<Event> {
     let mut session = Session::new("0195".into(), "rtsp://admin:hunter2@cam.example/one?token=t".into(), settings);
     let mut events = vec![session.start(wall())];
     let deadline = || abstained(AbstentionReason::Deadline, "no answer within 20 s");
-    let votes = |a, b, c| Outcome::Votes(vec![vote("v1", a, Some(0.834)), vote("v2", b, Some(0.12)), vote("v3", c, None)]);
+    let votes =
+        |a, b, c| Outcome::Votes(vec![vote("v1", a, Some(0.834)), vote("v2", b, Some(0.12)), vote("v3", c, None)]);
     let full = Some(quality(true));
     events.extend(session.apply_window(&verdict(0, votes(Answer::Absent, Answer::Absent, deadline())), full, wall()));
-    events.extend(session.apply_window(&verdict(1, votes(Answer::Present, Answer::Present, Answer::Absent)), full, wall()));
+    events.extend(session.apply_window(
+        &verdict(1, votes(Answer::Present, Answer::Present, Answer::Absent)),
+        full,
+        wall(),
+    ));
     events.extend(session.apply(&verdict(2, Outcome::Skipped(SkipReason::Gate("speech 0.2 s".into()))), wall()));
     events.extend(session.apply(&verdict(3, Outcome::Dropped(DropReason::Overload)), wall()));
     events.extend(session.apply(&verdict(4, votes(deadline(), deadline(), deadline())), wall()));
@@ -101,11 +106,16 @@ pub fn heuristic_session() -> Vec<Event> {
         ..SessionSettings::default()
     });
     let mut session = Session::new("0196".into(), "interview.mp4".into(), settings);
-    let cue = |name: &str, value, unit: &str, contribution| Cue { name: name.into(), value, unit: unit.into(), contribution };
+    let cue =
+        |name: &str, value, unit: &str, contribution| Cue { name: name.into(), value, unit: unit.into(), contribution };
     let reading = CueReading {
         index: 0.71,
         version: "cue-baseline-v0".into(),
-        top: vec![cue("long_pause", 1.84, "s", 0.4), cue("filler_rate", 0.4, "1/s", 0.3), cue("gaze", f64::NAN, "", 0.01)],
+        top: vec![
+            cue("long_pause", 1.84, "s", 0.4),
+            cue("filler_rate", 0.4, "1/s", 0.3),
+            cue("gaze", f64::NAN, "", 0.01),
+        ],
     };
     let present = Vote { cues: Some(reading), attempts: 0, ..vote("cues", Answer::Present, None) };
     let silent = vote("cues", abstained(AbstentionReason::InsufficientEvidence, "0.4 s of speech"), None);

@@ -310,7 +310,7 @@ proptest! {
             let (mut events, mut waiting, mut calls) = (Vec::new(), Vec::new(), 0);
             for (index, answers) in (0..).zip(&answers) {
                 let votes = answers.iter().enumerate().map(|(n, answer)| {
-                    let asked = session.asks(&*settings.judges[n]);
+                    let asked = session.asks(&settings.judges[n]);
                     calls += usize::from(asked);
                     vote(n, if asked { answer.clone() } else { Answer::NotAsked })
                 });

@@ -81,7 +81,9 @@ fn every_event_says_whose_where_and_when() {
         } else {
             assert_eq!((&data["session"], &event["subject"]), (&"0195".into(), &"0195".into()));
         }
-        assert!(data["continuity"].is_u64() && data["span"]["start_secs"].is_f64() && data["span"]["end_secs"].is_f64());
+        assert!(
+            data["continuity"].is_u64() && data["span"]["start_secs"].is_f64() && data["span"]["end_secs"].is_f64()
+        );
         assert_eq!(event["time"], "2025-03-04T05:06:07.089Z");
     }
 }
@@ -137,6 +139,7 @@ fn the_heuristic_never_speaks_of_ah_and_never_claims_calibration() {
                 alerts += 1;
                 assert_eq!((&data["judged_by"], &data["calibrated"]), (&"heuristic".into(), &false.into()));
                 assert!(data["text"].as_str().unwrap().contains("long_pause 1.84 s"), "{data}");
+                assert!(!data["text"].as_str().unwrap().contains("NaN"), "{data}");
                 assert_eq!(data["cues"]["top"][0]["value"], 1.84);
             }
             _ => {}

@@ -37,7 +37,8 @@ fn json_lines_of_a_heuristic_session() {
 #[test]
 fn colour_only_when_asked_and_then_only_colour() {
     let events = fixtures::panel_session();
-    let (plain, coloured) = (read(&events, Style::default()), read(&events, Style { colour: true, name_source: false }));
+    let (plain, coloured) =
+        (read(&events, Style::default()), read(&events, Style { colour: true, name_source: false }));
     assert!(!plain.contains('\u{1b}'));
     let mut stripped = coloured.clone();
     for code in ["1;31", "32", "33", "0"] {
