@@ -1,13 +1,15 @@
-//! The wire twin of [`Event`]: a CloudEvents 1.0 JSON object, the same on stdout, SSE, webhooks and MQTT.
+//! The wire twin of [`Event`]: a `CloudEvents` 1.0 JSON object, the same on stdout, SSE, webhooks and MQTT.
 //!
 //! The schemas in `schemas/` are generated from these types by [`schemas`]; a test keeps them equal. Fields and words are
 //! only ever added within a version. No media and nothing a model wrote is in any of them.
 
 pub mod alerts;
 pub mod session;
-pub mod window;
 #[cfg(test)]
 mod tests;
+pub mod window;
+
+use std::fmt::Write as _;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -18,10 +20,10 @@ use crate::judge::{Label, WindowId};
 use crate::session::{Labels, SessionKind};
 use crate::time::{MediaTime, Span};
 
-/// A CloudEvents 1.0 event in JSON format.
+/// A `CloudEvents` 1.0 event in JSON format.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct CloudEvent {
-    /// Version of the CloudEvents specification.
+    /// Version of the `CloudEvents` specification.
     #[schemars(extend("const" = "1.0"))]
     pub specversion: &'static str,
     /// Unique, and the same whenever the event is delivered again: the session's id, a dot, and a count.
@@ -89,7 +91,7 @@ pub const TYPES: [&str; 15] = [
     "ah.session.ended.v1",
 ];
 
-/// The CloudEvents type of an event.
+/// The `CloudEvents` type of an event.
 #[must_use]
 pub const fn type_of(kind: &EventKind) -> &'static str {
     match kind {
@@ -298,7 +300,7 @@ fn schema_id(kind: &str) -> String {
 }
 
 /// An address without user, password and query (cameras take passwords there); a name unchanged.
-fn without_credentials(source: &str) -> String {
+pub(super) fn without_credentials(source: &str) -> String {
     let Some((scheme, rest)) = source.split_once("://") else { return source.to_owned() };
     let rest = rest.split(['?', '#']).next().unwrap_or_default();
     // A password may itself hold '@' or '/', where whoever typed it did not encode it. In a well-formed address the user
@@ -314,7 +316,7 @@ fn percent_encoded(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             encoded.push(char::from(byte));
         } else {
-            encoded += &format!("%{byte:02X}");
+            let _ = write!(encoded, "%{byte:02X}");
         }
         encoded
     })

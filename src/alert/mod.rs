@@ -1,12 +1,14 @@
 //! What leaves the program: [`Event`]s, plain here and given their wire form at the rim.
 //!
-//! - [`event`]: CloudEvents 1.0 JSON and its schemas.
+//! - [`event`]: `CloudEvents` 1.0 JSON and its schemas.
 //! - [`stdout`]: JSON lines, or lines and a summary table for people.
 //!
 //! A session numbers its events. What happens outside any session (a camera that was never reached, a judge that changed)
 //! is made with [`Event::outside`].
 
 pub mod event;
+#[cfg(test)]
+pub(crate) mod fixtures;
 pub mod stdout;
 
 use std::sync::Arc;

@@ -10,7 +10,10 @@ use comfy_table::{CellAlignment, Table, presets};
 use super::event::alerts::{cue_line, text as alert_text};
 use super::event::session::saturation_text;
 use super::event::{CloudEvent, without_credentials};
-use super::{Actor, Event, EventKind, JudgeState, JudgedWindow, LostTime, SourceState, UnjudgedWindow, advisory, clock};
+use super::{
+    Actor, AlertAbout, Event, EventKind, JudgeState, JudgedWindow, LostTime, SourceState, UnjudgedWindow, advisory,
+    clock,
+};
 use crate::judge::{Answer, DropReason, Label, LostReason, SkipReason, Vote};
 use crate::session::{Account, ClosedBy, JudgeSummary, SessionKind, Summary};
 use crate::time::{MediaTime, Span};
@@ -69,10 +72,16 @@ fn line(event: &Event, style: Style) -> String {
         EventKind::WindowLost(window, reason) => format!("{at}  {}", lost_line(window, *reason)),
         EventKind::SessionPaused(by) => format!("{at}  paused by {}", actor(*by)),
         EventKind::SessionResumed(by) => format!("{at}  resumed by {}", actor(*by)),
-        EventKind::SessionWithdrawn(by) => format!("{at}  withdrawn by {}; everything of the session is deleted", actor(*by)),
+        EventKind::SessionWithdrawn(by) => {
+            format!("{at}  withdrawn by {}; everything of the session is deleted", actor(*by))
+        }
         EventKind::AlertRaised(alert) => {
             let text = paint(style, "1;31", &format!("ALERT: {}", alert_text(event.span, alert)));
-            format!("{text}\n       {}", advisory(alert.kind))
+            // The whole advisory once a session and at its end; each episode gets its first words.
+            match alert.about {
+                AlertAbout::Session => format!("{text}\n       {}", advisory(alert.kind)),
+                AlertAbout::Episode(_) => format!("{text} (advisory, not a diagnosis)"),
+            }
         }
         EventKind::EpisodeOpened(_, episode) => {
             let held = if episode.alerted { "" } else { " (no alert: the last one was too recent)" };
@@ -83,7 +92,7 @@ fn line(event: &Event, style: Style) -> String {
                 ClosedBy::Clear => "",
                 ClosedBy::SessionEnd => " by the session's end",
             };
-            format!("{at}  episode {} closed{by}, {} windows present", episode.number, episode.present_windows)
+            format!("{at}  episode {} closed{by}; present windows: {}", episode.number, episode.present_windows)
         }
         EventKind::SourceLost(state, detail) => {
             let doing = match state {
@@ -127,7 +136,9 @@ fn vote(vote: &Vote) -> String {
     let (answer, detail) = match (&vote.answer, &vote.cues) {
         (Answer::Abstained(why), _) => ("\u{2013}", format!(" {}", why.reason.as_str())),
         (Answer::NotAsked, _) => ("\u{2013}", " not asked".to_owned()),
-        (Answer::Present | Answer::Absent, Some(cues)) => ("index", format!(" {} {}", hundredths(cues.index), cue_line(cues))),
+        (Answer::Present | Answer::Absent, Some(cues)) => {
+            ("index", format!(" {} {}", hundredths(cues.index), cue_line(cues)))
+        }
         (answer, None) => {
             let word = if *answer == Answer::Present { "Yes" } else { "No" };
             (word, vote.score.map_or_else(String::new, |score| format!(" {}", hundredths(score.p_yes))))
@@ -197,9 +208,9 @@ pub fn summary_table(summary: &Summary) -> String {
     let mut text = format!("{}\n{}\n", time_table(summary), judge_table(summary));
     let alarms = match (summary.alarms, summary.alarms_per_hour()) {
         (Some(alarms), Some(rate)) => {
-            format!("{} episodes, {} alerted: {rate:.1} alarms per judged hour", alarms.episodes, alarms.alerts)
+            format!("episodes: {}, alerted: {}, alarms per judged hour: {rate:.1}", alarms.episodes, alarms.alerts)
         }
-        (Some(alarms), None) => format!("{} episodes", alarms.episodes),
+        (Some(alarms), None) => format!("episodes: {}", alarms.episodes),
         (None, _) => "episodes are not reported under early stop".to_owned(),
     };
     let _ = writeln!(text, "{alarms}");
@@ -225,13 +236,14 @@ fn time_table(summary: &Summary) -> Table {
     };
     let (present, absent, undecided) = (Account::Present, Account::Absent, Account::Undecided);
     class("judged", books.judged(), &[("present", present), ("absent", absent), ("undecided", undecided)]);
-    let skipped = [
-        ("gate", Account::SkippedGate),
-        ("early stop", Account::SkippedEarlyStop),
-        ("paused", Account::SkippedPaused),
-    ];
+    let skipped =
+        [("gate", Account::SkippedGate), ("early stop", Account::SkippedEarlyStop), ("paused", Account::SkippedPaused)];
     class("skipped", books.skipped(), &skipped);
-    class("dropped", books.dropped(), &[("overload", Account::DroppedOverload), ("shutdown", Account::DroppedShutdown)]);
+    class(
+        "dropped",
+        books.dropped(),
+        &[("overload", Account::DroppedOverload), ("shutdown", Account::DroppedShutdown)],
+    );
     let lost = [
         ("media missing", Account::LostMissingMedia),
         ("nobody answered", Account::LostAllAbstained),
@@ -269,7 +281,7 @@ fn abstained(judge: &JudgeSummary) -> String {
 /// A table without width, colour or terminal detection: the same wherever it goes.
 fn plain(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).force_no_tty().set_header(header.iter().copied());
+    table.load_style(presets::UTF8_FULL_CONDENSED).force_no_tty().set_header(header.iter().copied());
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }

@@ -180,7 +180,8 @@ impl Coverage {
         }
         self.cut_at(start);
         self.cut_at(end);
-        let inside: Vec<(MediaTime, (MediaTime, Account))> = self.open.range(start..end).map(|(s, v)| (*s, *v)).collect();
+        let inside: Vec<(MediaTime, (MediaTime, Account))> =
+            self.open.range(start..end).map(|(s, v)| (*s, *v)).collect();
         let mut at = start;
         for (s, (e, old)) in inside {
             self.put(at, s, account);
@@ -250,7 +251,8 @@ impl Coverage {
     /// Joins equal neighbours from the one before `start` to the one after `end`.
     fn merge(&mut self, start: MediaTime, end: MediaTime) {
         let from = self.open.range(..start).next_back().map_or(start, |(s, _)| *s);
-        let touched: Vec<(MediaTime, (MediaTime, Account))> = self.open.range(from..=end).map(|(s, v)| (*s, *v)).collect();
+        let touched: Vec<(MediaTime, (MediaTime, Account))> =
+            self.open.range(from..=end).map(|(s, v)| (*s, *v)).collect();
         let mut last: Option<(MediaTime, (MediaTime, Account))> = None;
         for (s, (e, account)) in touched {
             if let Some((first, (joint, same))) = last

@@ -77,7 +77,8 @@ impl Episodes {
                 None
             }
             (Label::Present, None) => {
-                let (count, run) = self.rising.map_or((1, span), |(n, run)| (n + 1, Span::new(run.start(), span.end())));
+                let (count, run) =
+                    self.rising.map_or((1, span), |(n, run)| (n + 1, Span::new(run.start(), span.end())));
                 if count < self.open_windows {
                     self.rising = Some((count, run));
                     return None;

@@ -50,7 +50,7 @@ pub struct Session {
     episodes: Episodes,
     windows: WindowCounts,
     longest_window: MediaTime,
-    session_alerted: bool,
+    alerted: bool,
     continuity: u32,
     /// No window still to come starts before this.
     horizon: MediaTime,
@@ -81,7 +81,7 @@ impl Session {
             episodes: Episodes::new(settings.open_windows, settings.clear_windows, settings.cooldown),
             windows: WindowCounts::default(),
             longest_window: MediaTime::ZERO,
-            session_alerted: false,
+            alerted: false,
             continuity: 0,
             horizon: MediaTime::ZERO,
             next_event: 0,
@@ -279,7 +279,9 @@ impl Session {
             Account::Undecided => &mut windows.undecided,
             Account::SkippedGate | Account::SkippedEarlyStop | Account::SkippedPaused => &mut windows.skipped,
             Account::DroppedOverload | Account::DroppedShutdown => &mut windows.dropped,
-            Account::LostMissingMedia | Account::LostAllAbstained | Account::LostOutage | Account::Tail => &mut windows.lost,
+            Account::LostMissingMedia | Account::LostAllAbstained | Account::LostOutage | Account::Tail => {
+                &mut windows.lost
+            }
         } += 1;
         if matches!(account, Account::Present | Account::Absent | Account::Undecided) {
             self.longest_window = self.longest_window.max(verdict.span.length());
@@ -326,10 +328,10 @@ impl Session {
     }
 
     fn session_alert(&mut self, verdict: &Verdict, cues: Option<CueReading>, now: Timestamp) -> Option<Event> {
-        if self.session_alerted || self.labels().by(self.settings.rule) != Label::Present {
+        if self.alerted || self.labels().by(self.settings.rule) != Label::Present {
             return None;
         }
-        self.session_alerted = true;
+        self.alerted = true;
         let kind = self.alert(AlertAbout::Session, verdict.window, cues);
         Some(self.note(verdict.window.continuity, verdict.span, kind, now))
     }

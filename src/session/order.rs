@@ -104,7 +104,7 @@ mod tests {
             // Each window twice, each end once, in any order.
             let mut arrivals: Vec<Result<WindowId, (u32, u32)>> = ids.iter().chain(&ids).map(|id| Ok(*id)).collect();
             arrivals.extend((0..).zip(&lengths).map(|(c, n)| Err((c, *n))));
-            let mut order: Vec<(u32, _)> = arrivals.into_iter().enumerate().map(|(n, a)| (keys[n % keys.len()] ^ n as u32, a)).collect();
+            let mut order: Vec<(u32, _)> = arrivals.into_iter().enumerate().map(|(n, a)| (keys[n % keys.len()] ^ u32::try_from(n).unwrap(), a)).collect();
             order.sort_by_key(|(key, _)| *key);
             let mut under_test = Order::default();
             let mut left = Vec::new();

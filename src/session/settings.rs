@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::time::MediaTime;
 
@@ -83,7 +82,7 @@ impl Default for SessionSettings {
             min_coverage: 0.8,
             open_windows: 1,
             clear_windows: 2,
-            cooldown: MediaTime::from_duration(Duration::from_secs(60)),
+            cooldown: MediaTime::from_millis(60_000),
             kind: SessionKind::default(),
         }
     }
@@ -94,7 +93,7 @@ impl SessionSettings {
     #[must_use]
     pub fn problems(&self) -> Vec<SettingsProblem> {
         let mut problems = Vec::new();
-        if self.judges.len() % 2 == 0 {
+        if self.judges.len().is_multiple_of(2) {
             problems.push(SettingsProblem::EvenPanel(self.judges.len()));
         }
         for (n, judge) in self.judges.iter().enumerate() {

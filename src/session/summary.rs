@@ -1,6 +1,7 @@
 //! What can be said of a session, and in which words.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::{Books, Rule, SessionKind};
@@ -166,15 +167,16 @@ impl Summary {
         let (first, second) = (self.labels.by(self.rule), self.labels.by(other));
         let mut text = capitalised(&phrase(first, what, judged));
         if first == second {
-            text += &format!(" (both {} and {})", self.rule, other);
+            let _ = write!(text, " (both {} and {other})", self.rule);
         } else {
-            text += &format!(" ({}); {} ({other})", self.rule, phrase(second, what, judged));
+            let _ = write!(text, " ({}); {} ({other})", self.rule, phrase(second, what, judged));
         }
         let rest = elapsed - judged;
         if rest > MediaTime::ZERO {
-            text += &format!(". Judged {} of {}; nothing is said of the other {}.", secs(judged), secs(elapsed), secs(rest));
+            let (judged, elapsed, rest) = (secs(judged), secs(elapsed), secs(rest));
+            let _ = write!(text, ". Judged {judged} of {elapsed}; nothing is said of the other {rest}.");
         } else {
-            text += &format!(". All {} were judged.", secs(elapsed));
+            let _ = write!(text, ". All {} were judged.", secs(elapsed));
         }
         text
     }

@@ -1,5 +1,6 @@
 //! `data` of alerts, episodes, sources and judges.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -89,12 +90,12 @@ pub fn text(span: Span, alert: &Alert) -> String {
     match (alert.kind, alert.about) {
         (SessionKind::Panel, AlertAbout::Session) => {
             let present = alert.maxima.iter().filter(|(_, max)| *max == Label::Present).count();
-            text += &format!(" ({present} of {} judges, {})", alert.maxima.len(), alert.rule);
+            let _ = write!(text, " ({present} of {} judges, {})", alert.maxima.len(), alert.rule);
         }
         (SessionKind::Panel, AlertAbout::Episode(_)) => {}
         (SessionKind::Heuristic, _) => {
             if let Some(top) = alert.cues.as_ref().map(cue_line).filter(|top| !top.is_empty()) {
-                text += &format!(" ({top})");
+                let _ = write!(text, " ({top})");
             }
         }
     }
@@ -105,7 +106,7 @@ pub fn text(span: Span, alert: &Alert) -> String {
 #[must_use]
 pub fn cue_line(reading: &CueReading) -> String {
     let cue = |cue: &crate::judge::Cue| format!("{} {:.2} {}", cue.name, cue.value, cue.unit).trim_end().to_owned();
-    reading.top.iter().take(3).map(cue).collect::<Vec<_>>().join(", ")
+    reading.top.iter().filter(|cue| cue.value.is_finite()).take(3).map(cue).collect::<Vec<_>>().join(", ")
 }
 
 /// An episode opened: enough Present windows in a row.

@@ -198,7 +198,7 @@ pub struct CoverageSecs {
 
 /// Judged time by label.
 #[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
-#[allow(missing_docs, reason = "the names are the labels")]
+#[allow(missing_docs, clippy::struct_field_names, reason = "the names are the labels; units belong in names")]
 pub struct JudgedSecs {
     total_secs: f64,
     present_secs: f64,
@@ -208,7 +208,7 @@ pub struct JudgedSecs {
 
 /// Skipped time by reason.
 #[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
-#[allow(missing_docs, reason = "the names are the reasons")]
+#[allow(missing_docs, clippy::struct_field_names, reason = "the names are the reasons; units belong in names")]
 pub struct SkippedSecs {
     total_secs: f64,
     gate_secs: f64,
@@ -218,7 +218,7 @@ pub struct SkippedSecs {
 
 /// Dropped time by reason.
 #[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
-#[allow(missing_docs, reason = "the names are the reasons")]
+#[allow(missing_docs, clippy::struct_field_names, reason = "the names are the reasons; units belong in names")]
 pub struct DroppedSecs {
     total_secs: f64,
     overload_secs: f64,
@@ -227,7 +227,7 @@ pub struct DroppedSecs {
 
 /// Lost time by reason.
 #[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
-#[allow(missing_docs, reason = "the names are the reasons")]
+#[allow(missing_docs, clippy::struct_field_names, reason = "the names are the reasons; units belong in names")]
 pub struct LostSecs {
     total_secs: f64,
     outage_secs: f64,
@@ -305,9 +305,10 @@ pub struct SaturationHint {
 #[must_use]
 pub fn saturation_text(summary: &Summary) -> Option<String> {
     summary.saturation().map(|hint| {
+        let instead = if summary.alarms.is_some() { ", read the alarms per hour" } else { "" };
         format!(
-            "Long session: if only {:.0} % of windows were wrongly Present, {} windows would be Present with {:.1} % anyway; \
-             read the alarms per hour instead of the label.",
+            "Long session: were only {:.0} % of windows called present by mistake, a session of {} windows would be present \
+             with {:.1} % anyway. Its label says little{instead}.",
             ASSUMED_FALSE_POSITIVES * 100.0,
             hint.windows,
             hint.chance_of_present * 100.0,

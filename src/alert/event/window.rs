@@ -224,7 +224,7 @@ pub(super) fn vote(vote: &Vote) -> VoteCast {
         answer,
         abstention,
         score: vote.score.and_then(score),
-        latency_ms: (vote.latency.as_secs_f64() * 1e6).round() / 1e3,
+        latency_ms: millis(vote.latency.as_secs_f64()),
         attempts: vote.attempts,
         cues: vote.cues.as_ref().map(cues),
     }
@@ -306,6 +306,11 @@ fn quality(quality: WindowQuality) -> Quality {
         pictures_expected: quality.pictures_expected,
         sound_missing_secs: quality.sound_missing.map(secs),
         refused_frames: quality.refused,
-        audio_offset_ms: quality.audio_offset.map(|offset| secs(offset) * 1e3),
+        audio_offset_ms: quality.audio_offset.map(|offset| millis(secs(offset))),
     }
+}
+
+/// Milliseconds to the microsecond.
+fn millis(secs: f64) -> f64 {
+    (secs * 1e6).round() / 1e3
 }
