@@ -1,7 +1,22 @@
-//! placeholder
+//! ahwatch watches a person talk and says, window by window while it happens, whether Ambivalence/Hesitancy (A/H) shows.
+//!
+//! The modules are the data's way, in order:
+//!
+//! - [`time`]: media time, spans, clocks. [`config`]: what was typed, what is meant.
+//! - [`source`]: a recording or a camera; frames come out.
+//! - [`window`]: frames in, 5-second windows of synchronised sound and pictures out.
+//! - [`gate`]: local measures of a window (speech, faces).
+//! - [`encode`]: a window to the clip that a judge gets.
+//! - [`judge`]: one checkpoint at one endpoint, the panel of them, their votes; the embedded hesitation-cue index.
+//! - [`session`]: verdicts in, events out: both rules, episodes, and the books of every second.
+//! - [`alert`]: events on their way out.
+//! - [`watch`]: one source's task. [`run`]: the topology of threads, tasks and channels. [`cli`]: the commands.
+//!
+//! A session is Present when most judges saw A/H in some window (Tang et al., arXiv 2603.13406, Eq. 2 and 3). What was not
+//! judged is said to be not judged: there is no default "No" anywhere.
 
-pub mod config;
 pub mod time;
+pub mod config;
 pub mod source;
 pub mod window;
 pub mod gate;
@@ -9,4 +24,6 @@ pub mod encode;
 pub mod judge;
 pub mod session;
 pub mod alert;
+pub mod watch;
 pub mod run;
+pub mod cli;

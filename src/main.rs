@@ -1,1 +1,7 @@
-fn main(){}
+//! The `ahwatch` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ahwatch::cli::main()
+}

@@ -281,3 +281,36 @@ fn cutting(spec: &Spec, config: &Config) -> Cutting {
         max_session: config.session.max_session.filter(|_| spec.is_live()),
     }
 }
+
+/// Writes events as they come, in a thread of their own, since writing may block. True: all were written. When one cannot be,
+/// `broken` is told and the rest are let go.
+pub async fn printer(
+    mut events: mpsc::Receiver<Event>,
+    mut write: impl FnMut(&Event) -> std::io::Result<()> + Send + 'static,
+    broken: tokio::sync::oneshot::Sender<()>,
+) -> bool {
+    let mut broken = Some(broken);
+    let work = move || {
+        while let Some(event) = events.blocking_recv() {
+            if broken.is_some() && write(&event).is_err() {
+                let _ = broken.take().map(|broken| broken.send(()));
+            }
+        }
+        broken.is_some()
+    };
+    tokio::task::spawn_blocking(work).await.unwrap_or(false)
+}
+
+/// Resolves at the first Ctrl-C or SIGTERM. A second one ends the process at once: whoever asks twice does not want to wait.
+pub async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+        tracing::error!("signals cannot be received; only a kill ends this process");
+        return std::future::pending().await;
+    };
+    tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+    tokio::spawn(async move {
+        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+        std::process::exit(130);
+    });
+}

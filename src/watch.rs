@@ -18,7 +18,7 @@ use crate::encode::{ClipSet, clips};
 use crate::judge::panel::{Due, Panel};
 use crate::judge::{DropReason, LostReason, Outcome, Verdict, Vote};
 use crate::run::{FromSource, Item, blocking};
-use crate::session::{Session, SessionKind, SessionSettings};
+use crate::session::{Rule, Session, SessionKind, SessionSettings};
 use crate::source::{Loss, SourceError};
 use crate::time::{MediaTime, Span, monotonic, wall};
 use crate::window::{Cut, Window};
@@ -57,7 +57,10 @@ pub fn session_settings(config: &Config) -> SessionSettings {
     SessionSettings {
         judges,
         thresholds,
-        rule: config.session.rule,
+        rule: match config.session.rule {
+            crate::config::Rule::VoteOfMax => Rule::VoteOfMax,
+            crate::config::Rule::MaxOfVote => Rule::MaxOfVote,
+        },
         early_stop: config.session.early_stop,
         min_coverage: config.session.min_coverage,
         open_windows: config.session.open_windows,
@@ -278,7 +281,7 @@ impl Watcher {
         self.send(event).await;
     }
 
-    async fn send(&self, event: Event) {
+    async fn send(&mut self, event: Event) {
         // Closed only when whoever reads the events is gone, which ends the run by itself.
         let _ = self.events.send(event).await;
     }

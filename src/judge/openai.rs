@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, redirect, retry};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use url::Url;
 
@@ -86,6 +86,15 @@ impl Shared {
     }
 }
 
+/// When a judge's answer is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// Live: the judge's deadline counts from this moment, the window's end.
+    After(Instant),
+    /// A recording: it counts from when there is a place for the request at the `base_url`, however long that takes.
+    AfterSending,
+}
+
 /// One judge, ready to be asked.
 pub struct Judge {
     config: JudgeConfig,
@@ -148,9 +157,16 @@ impl Judge {
         &self.config
     }
 
-    /// Puts one clip to the judge; returns by `deadline`, and never fails: what goes wrong is an abstention.
-    pub async fn ask(&self, clip: &Clip, deadline: Instant) -> Vote {
+    /// Puts one clip to the judge; returns when it is `due`, and never fails: what goes wrong is an abstention.
+    pub async fn ask(&self, clip: &Clip, due: Due) -> Vote {
         let mut progress = Progress::default();
+        let (deadline, place) = match due {
+            Due::After(moment) => (moment + self.config.deadline, None),
+            Due::AfterSending => {
+                let place = self.permits.acquire().await.ok();
+                (Instant::now() + self.config.deadline, place)
+            }
+        };
         let outcome = match self.template.fill(clip) {
             Err(AbstentionReason::NoAudio) => {
                 Err(Failure::new(AbstentionReason::NoAudio, "the window has no sound", Retry::No))
@@ -158,7 +174,7 @@ impl Judge {
             Err(reason) => Err(Failure::new(reason, "the window has no pictures", Retry::No)),
             // A past deadline is told without a request.
             Ok(_) if Instant::now() >= deadline => Err(self.too_late(&progress)),
-            Ok(body) => match timeout_at(deadline, self.insist(body, deadline, &mut progress)).await {
+            Ok(body) => match timeout_at(deadline, self.insist(body, deadline, place, &mut progress)).await {
                 Ok(outcome) => outcome,
                 Err(_) => Err(self.too_late(&progress)),
             },
@@ -212,10 +228,20 @@ impl Judge {
     }
 
     /// Asks until there is an answer, a refusal, or no time for another attempt.
-    async fn insist(&self, body: Bytes, deadline: Instant, progress: &mut Progress) -> Result<Reading, Failure> {
+    async fn insist(
+        &self,
+        body: Bytes,
+        deadline: Instant,
+        mut place: Option<SemaphorePermit<'_>>,
+        progress: &mut Progress,
+    ) -> Result<Reading, Failure> {
         loop {
             self.wait_out_pause(deadline).await?;
-            let Ok(permit) = self.permits.acquire().await else {
+            let permit = match place.take() {
+                Some(place) => Ok(place),
+                None => self.permits.acquire().await,
+            };
+            let Ok(permit) = permit else {
                 return Err(Failure::new(AbstentionReason::Deadline, "shutting down", Retry::No));
             };
             if self.pause().is_some_and(|until| until > Instant::now()) {

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::time::Instant;
 
 use super::openai::{Judge, SetupError, Shared};
+
+pub use super::openai::Due;
 use super::{Abstention, AbstentionReason, Answer, Vote};
 use crate::config::JudgeConfig;
 use crate::encode::ClipSet;
@@ -49,6 +50,17 @@ impl Panel {
         sizes
     }
 
+    /// How many windows of one source keep the panel busy: the places at the `base_url` that has most for each of its judges.
+    #[must_use]
+    pub fn windows_at_once(&self) -> usize {
+        let at_once = |judge: &Judge| {
+            let config = judge.config();
+            let sharing = self.judges.iter().filter(|other| other.config().base_url == config.base_url).count();
+            config.max_in_flight.div_ceil(sharing.max(1))
+        };
+        self.judges.iter().map(at_once).max().unwrap_or(1).max(1)
+    }
+
     /// Whether any judge takes pictures.
     #[must_use]
     pub fn wants_video(&self) -> bool {
@@ -64,8 +76,8 @@ impl Panel {
     /// Puts one window to all judges at once: a vote of each, in panel order.
     ///
     /// `asks[i]` false: judge i is not asked (early stop); missing entries count as true. Each judge has its own deadline,
-    /// counted from `deadline_from`: live, the window's end; else now. Dropping the future cancels the requests.
-    pub async fn judge(&self, clips: &ClipSet, asks: &[bool], deadline_from: Instant) -> Vec<Vote> {
+    /// counted as `due` says. Dropping the future cancels the requests.
+    pub async fn judge(&self, clips: &ClipSet, asks: &[bool], due: Due) -> Vec<Vote> {
         let votes = self.judges.iter().enumerate().map(|(i, judge)| async move {
             let config = judge.config();
             if !asks.get(i).copied().unwrap_or(true) {
@@ -77,7 +89,7 @@ impl Panel {
                 let detail = "no clip was built for this judge".to_owned();
                 return unasked(judge, Answer::Abstained(Abstention { reason: AbstentionReason::Encoding, detail }));
             };
-            judge.ask(clip, deadline_from + config.deadline).await
+            judge.ask(clip, due).await
         });
         join_all(votes).await
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ahwatch::config::{Config, Judging, Overrides, RawConfig};
 use ahwatch::encode::{Clip, ClipSet};
-use ahwatch::judge::panel::Panel;
+use ahwatch::judge::panel::{Due, Panel};
 use ahwatch::judge::{AbstentionReason, Answer, Vote};
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -93,7 +93,7 @@ fn clips() -> ClipSet {
 }
 
 async fn ask(url: &str, more: &str) -> Vote {
-    panel_of(&judge_table("v1", url, more)).judge(&clips(), &[true], Instant::now()).await.remove(0)
+    panel_of(&judge_table("v1", url, more)).judge(&clips(), &[true], Due::After(Instant::now())).await.remove(0)
 }
 
 fn completion(text: &str, finish: &str) -> Response {
@@ -244,9 +244,9 @@ async fn lasting_trouble_abstains_with_the_last_reason_by_the_deadline() {
 async fn a_server_that_asks_for_more_time_than_there_is_is_left_alone_until_then() {
     let server = serve(|_| async { ([("retry-after", "60")], "").into_response().map_status(429) }).await;
     let panel = panel_of(&judge_table("v1", &server.url, ""));
-    let first = panel.judge(&clips(), &[], Instant::now()).await;
+    let first = panel.judge(&clips(), &[], Due::After(Instant::now())).await;
     abstained(&first[0], AbstentionReason::RateLimited, "429; 1 requests, no time for another");
-    let second = panel.judge(&clips(), &[], Instant::now()).await;
+    let second = panel.judge(&clips(), &[], Due::After(Instant::now())).await;
     abstained(&second[0], AbstentionReason::RateLimited, "this judge pauses for another");
     assert_eq!((second[0].attempts, server.hits()), (0, 1));
 }
@@ -260,7 +260,7 @@ async fn a_slow_server_costs_the_deadline_and_no_more() {
     // A deadline counts from the window's end, not from the asking.
     let panel = panel_of(&judge_table("v1", &server.url, "deadline_ms = 1000"));
     let past = Instant::now().checked_sub(Duration::from_secs(1)).unwrap();
-    let vote = panel.judge(&clips(), &[], past).await.remove(0);
+    let vote = panel.judge(&clips(), &[], Due::After(past)).await.remove(0);
     abstained(&vote, AbstentionReason::Deadline, "no request was sent");
     assert_eq!((vote.attempts, server.hits()), (0, 1));
 }
@@ -347,7 +347,7 @@ async fn https_is_set_up_with_the_systems_certificates_and_http_without() {
 async fn a_panel_votes_in_order_and_leaves_out_who_is_not_asked() {
     let server = serve(|_| async { completion("<answer>Yes</answer>", "stop") }).await;
     let tables = ["a", "b", "c"].map(|name| judge_table(name, &server.url, "")).concat();
-    let votes = panel_of(&tables).judge(&clips(), &[true, false, true], Instant::now()).await;
+    let votes = panel_of(&tables).judge(&clips(), &[true, false, true], Due::After(Instant::now())).await;
     let answers: Vec<_> = votes.iter().map(|vote| (vote.judge.as_ref(), &vote.answer)).collect();
     assert_eq!(answers, [("a", &Answer::Present), ("b", &Answer::NotAsked), ("c", &Answer::Present)]);
     assert_eq!(server.hits(), 2);
@@ -366,7 +366,7 @@ async fn media_that_are_missing_cost_no_request() {
     assert_eq!(panel.clip_sizes().into_iter().collect::<Vec<_>>(), [20_000, 786_432]);
     let mut clips = ClipSet::new();
     clips.insert(786_432, Arc::new(Clip::new(None, Some(Bytes::from_static(b"wav")))));
-    let votes = panel.judge(&clips, &[], Instant::now()).await;
+    let votes = panel.judge(&clips, &[], Due::After(Instant::now())).await;
     abstained(&votes[0], AbstentionReason::NoVideo, "no pictures");
     assert_eq!(votes[1].answer, Answer::Present);
     abstained(&votes[2], AbstentionReason::Encoding, "no clip");
@@ -391,14 +391,14 @@ async fn judges_of_one_endpoint_share_its_places_and_wait_on_their_deadline() {
     })
     .await;
     let tables = ["a", "b", "c"].map(|name| judge_table(name, &server.url, "max_in_flight = 1")).concat();
-    let votes = panel_of(&tables).judge(&clips(), &[], Instant::now()).await;
+    let votes = panel_of(&tables).judge(&clips(), &[], Due::After(Instant::now())).await;
     assert!(votes.iter().all(|vote| vote.answer == Answer::Absent));
     assert_eq!(seen.1.load(Ordering::SeqCst), 1);
 
     let stuck = serve(|_| std::future::pending()).await;
     let tables =
         ["a", "b", "c"].map(|name| judge_table(name, &stuck.url, "max_in_flight = 1\ndeadline_ms = 1500")).concat();
-    let votes = panel_of(&tables).judge(&clips(), &[], Instant::now()).await;
+    let votes = panel_of(&tables).judge(&clips(), &[], Due::After(Instant::now())).await;
     let attempts: u32 = votes.iter().map(|vote| vote.attempts).sum();
     assert_eq!((attempts, stuck.hits()), (1, 1));
     for vote in &votes {

@@ -1,0 +1,56 @@
+//! `ahwatch config check|schema`.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+use super::Exit;
+use super::watch::{environment, read};
+use crate::config::{Config, Judging, Overrides, RawConfig, config_schema};
+
+/// What to do with a configuration.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Check a configuration file and everything it names; opens no connection.
+    Check {
+        /// The file.
+        file: PathBuf,
+        /// A panel file to check with it.
+        #[arg(long, value_name = "FILE")]
+        panel: Option<PathBuf>,
+    },
+    /// Print the JSON Schema of the configuration file.
+    Schema,
+}
+
+pub(super) fn run(command: &Command) -> Exit {
+    let text = match command {
+        Command::Schema => format!("{:#}\n", config_schema()),
+        Command::Check { file, panel } => match check(file, panel.as_deref()) {
+            Ok(text) => text,
+            Err(problems) => {
+                eprintln!("{problems}");
+                return Exit::Refused;
+            }
+        },
+    };
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => Exit::Done,
+        Err(_) => Exit::Failed,
+    }
+}
+
+fn check(file: &std::path::Path, panel: Option<&std::path::Path>) -> Result<String, String> {
+    let mut raw = RawConfig::parse(&read(file)?, file);
+    if let Some(panel) = panel {
+        raw = raw.with_panel(&read(panel)?, panel);
+    }
+    let config = Config::build(raw, Overrides::default(), &environment).map_err(|problems| problems.to_string())?;
+    let judges = match &config.judging {
+        Judging::Cues { .. } => "the embedded hesitation-cue index".to_owned(),
+        Judging::Panel(judges) => format!("a panel of {}", judges.len()),
+    };
+    let sources = config.sources.len();
+    Ok(format!("{}: in order; {judges}, {sources} source{}\n", file.display(), if sources == 1 { "" } else { "s" }))
+}

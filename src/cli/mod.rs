@@ -1,0 +1,68 @@
+//! The commands. Data goes to stdout, everything said to people about the work goes to stderr.
+//!
+//! Exit codes: 0, it ran to its end; 1, a source or an output failed, or nothing could be judged; 2, bad usage,
+//! configuration or a missing input, before anything ran.
+
+mod config;
+mod log;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Watches a person talk and says, while it happens, whether Ambivalence/Hesitancy (A/H) shows.
+///
+/// Advisory, not a diagnosis. Media goes only to endpoints that somebody wrote down.
+#[derive(Debug, Parser)]
+#[command(name = "ahwatch", version, propagate_version = true)]
+pub struct Cli {
+    #[command(flatten)]
+    log: log::Options,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Watch recordings or cameras, and print what is judged as it happens.
+    Watch(watch::Options),
+    /// Check a configuration, or print its JSON Schema.
+    Config {
+        #[command(subcommand)]
+        command: config::Command,
+    },
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Exit {
+    /// It ran to its end.
+    Done,
+    /// A source or an output failed, or nothing could be judged.
+    Failed,
+    /// It did not start.
+    Refused,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Done => Self::SUCCESS,
+            Exit::Failed => Self::from(1),
+            Exit::Refused => Self::from(2),
+        }
+    }
+}
+
+/// Reads the command line and runs the command.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log::start(&cli.log);
+    let exit = match cli.command {
+        Command::Watch(options) => watch::run(&options),
+        Command::Config { command } => config::run(&command),
+    };
+    exit.into()
+}

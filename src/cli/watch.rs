@@ -1,0 +1,218 @@
+//! `ahwatch watch`.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use tokio::sync::{mpsc, oneshot};
+
+use super::Exit;
+use crate::alert::Event;
+use crate::alert::stdout::{Style, json_line, readable};
+use crate::config::redact::redact_url;
+use crate::config::{ClipCodec, Config, Judging, Overrides, RawConfig, Rule};
+use crate::run::Outcome;
+
+/// What to watch, and who judges.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Recordings and cameras: paths, `rtsp://` and `rtsps://` addresses.
+    #[arg(value_name = "SOURCE")]
+    sources: Vec<String>,
+    /// A configuration file (TOML).
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// A file of `[[judge]]` tables: the endpoints that judge.
+    #[arg(long, value_name = "FILE")]
+    panel: Option<PathBuf>,
+    /// Judge with what is built in: an index of hesitation cues, which is no measure of A/H.
+    #[arg(long, value_enum, conflicts_with = "panel")]
+    judge: Option<Embedded>,
+    /// Print one JSON object a line, also on a terminal.
+    #[arg(long)]
+    json: bool,
+    /// Play recordings at their own pace.
+    #[arg(long)]
+    realtime: bool,
+    /// End at a camera's first end of stream instead of reconnecting.
+    #[arg(long)]
+    once: bool,
+    /// A pipeline description of your own (see pipelines/ for the form).
+    #[arg(long, value_name = "FILE")]
+    pipeline: Option<PathBuf>,
+    /// Which rule is the session's label; both are always computed.
+    #[arg(long, value_enum)]
+    rule: Option<RuleName>,
+    /// A judge whose own session max is Present already is not asked again.
+    #[arg(long)]
+    early_stop: bool,
+    /// Length of a window, seconds [default: 5].
+    #[arg(long, value_name = "SECS")]
+    window_secs: Option<f64>,
+    /// From one window's start to the next, seconds; less than the length overlaps [default: 5].
+    #[arg(long, value_name = "SECS")]
+    hop_secs: Option<f64>,
+    /// How pictures travel in a clip [default: jpeg].
+    #[arg(long, value_enum)]
+    clip_codec: Option<CodecName>,
+    /// A folder whose models/ and pipelines/ replace the embedded files.
+    #[arg(long, value_name = "DIR")]
+    assets: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Embedded {
+    /// The hesitation-cue index.
+    Cues,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum RuleName {
+    /// The majority of the judges' session maxima (the paper's).
+    VoteOfMax,
+    /// The maximum of the windows' majorities.
+    MaxOfVote,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum CodecName {
+    /// The pictures as they are held: no second encoding.
+    Jpeg,
+    /// Fewer bytes, more CPU.
+    H264,
+}
+
+pub(super) fn run(options: &Options) -> Exit {
+    let config = match configure(options) {
+        Ok(config) => config,
+        Err(problems) => {
+            eprintln!("{problems}");
+            return Exit::Refused;
+        }
+    };
+    if config.sources.is_empty() {
+        eprintln!("nothing to watch: name a recording or an rtsp:// address, or write a [[source]] in --config FILE");
+        return Exit::Refused;
+    }
+    introduce(&config);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("no threads to run on: {error}");
+            return Exit::Failed;
+        }
+    };
+    let exit = runtime.block_on(watch(&config, options));
+    // A source that hangs in a driver must not hold the program.
+    runtime.shutdown_background();
+    exit
+}
+
+fn configure(options: &Options) -> Result<Config, String> {
+    let mut raw = match &options.config {
+        Some(file) => RawConfig::parse(&read(file)?, file),
+        None => RawConfig::default(),
+    };
+    if let Some(panel) = &options.panel {
+        raw = raw.with_panel(&read(panel)?, panel);
+    }
+    let overrides = Overrides {
+        sources: options.sources.clone(),
+        pipeline: options.pipeline.clone(),
+        realtime: options.realtime,
+        once: options.once,
+        window_secs: options.window_secs,
+        hop_secs: options.hop_secs,
+        clip_codec: options.clip_codec.map(|codec| match codec {
+            CodecName::Jpeg => ClipCodec::Jpeg,
+            CodecName::H264 => ClipCodec::H264,
+        }),
+        rule: options.rule.map(|rule| match rule {
+            RuleName::VoteOfMax => Rule::VoteOfMax,
+            RuleName::MaxOfVote => Rule::MaxOfVote,
+        }),
+        early_stop: options.early_stop.then_some(true),
+        cues: options.judge.is_some(),
+        assets: options.assets.clone(),
+    };
+    Config::build(raw, overrides, &environment).map_err(|problems| problems.to_string())
+}
+
+/// A variable of the environment, for `api_key_env` only.
+pub(super) fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// A text file that was named on the command line.
+pub(super) fn read(file: &Path) -> Result<String, String> {
+    std::fs::read_to_string(file).map_err(|error| format!("{}: cannot be read: {error}", file.display()))
+}
+
+/// Says where media will go, before any does.
+fn introduce(config: &Config) {
+    match &config.judging {
+        Judging::Cues { chosen } => {
+            eprintln!("judging by the embedded hesitation-cue index: a heuristic on speech and face, not calibrated, no measure of A/H");
+            if !chosen {
+                eprintln!("no panel is configured; `--panel FILE` names one (models/panel.example.toml shows how)");
+            }
+        }
+        Judging::Panel(judges) => {
+            for judge in judges {
+                eprintln!("judge {}: model {} at {}", judge.name, judge.model, redact_url(judge.base_url.as_str()));
+            }
+        }
+    }
+}
+
+async fn watch(config: &Config, options: &Options) -> Exit {
+    let (events, receiver) = mpsc::channel(1024);
+    let (broken, output_broke) = oneshot::channel();
+    let as_json = options.json || !std::io::stdout().is_terminal();
+    let name_source = config.sources.len() > 1;
+    let printer = crate::run::printer(receiver, move |event| print(event, as_json, name_source), broken);
+    let stop = async {
+        tokio::select! {
+            () = crate::run::interrupted() => {}
+            Ok(()) = output_broke => {}
+        }
+    };
+    let ended = crate::run::run(config, events, stop).await;
+    let printed = printer.await;
+    match ended {
+        Err(error) => {
+            eprintln!("{error}");
+            Exit::Refused
+        }
+        Ok(outcome) => judge_outcome(&outcome, printed),
+    }
+}
+
+fn print(event: &Event, as_json: bool, name_source: bool) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    if as_json {
+        return json_line(&mut out, event);
+    }
+    let style = Style { colour: std::env::var_os("NO_COLOR").is_none(), name_source };
+    readable(&mut out, event, style)?;
+    out.flush()
+}
+
+fn judge_outcome(outcome: &Outcome, printed: bool) -> Exit {
+    if !printed {
+        eprintln!("the output was closed before the end");
+        return Exit::Failed;
+    }
+    for error in &outcome.errors {
+        eprintln!("{error}");
+    }
+    if !outcome.errors.is_empty() {
+        return Exit::Failed;
+    }
+    if outcome.judged <= crate::time::MediaTime::ZERO && !outcome.stopped {
+        eprintln!("nothing could be judged; the events above say why");
+        return Exit::Failed;
+    }
+    Exit::Done
+}
