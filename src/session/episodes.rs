@@ -1,4 +1,4 @@
-//! Episodes (rule 9): runs of Present windows, in window order. Fed by [`super::order`].
+//! Episodes (rule 9): runs of Present windows, in window order. Fed by `order`.
 
 use crate::judge::Label;
 use crate::time::{MediaTime, Span};

@@ -139,3 +139,32 @@ fn a_quarter_of_an_hour_is_saturated_and_the_hint_says_so() {
     let rate = session.summary().alarms_per_hour().unwrap();
     assert!((rate - 4.0).abs() < 1e-9, "one alert in 15 minutes");
 }
+
+/// v1, left out since window 0, might have decided window 1 with v3: nobody may call the session Absent by windows.
+#[test]
+fn early_stop_never_calls_windows_absent_that_it_did_not_fully_ask_about() {
+    let settings = Arc::new(SessionSettings { early_stop: true, ..(*settings(Rule::VoteOfMax)).clone() });
+    let mut session = session(&settings);
+    session.apply(&window(0, [Answer::Present, Answer::Absent, Answer::Absent]), now());
+    assert_eq!(["v1", "v2", "v3"].map(|judge| session.asks(judge)), [false, true, true]);
+    session.apply(&window(1, [Answer::NotAsked, Answer::Absent, abstained(AbstentionReason::Deadline)]), now());
+    for index in 2..20 {
+        session.apply(&window(index, [Answer::NotAsked, Answer::Absent, Answer::Absent]), now());
+    }
+    assert_eq!(session.summary().windows.absent, 19, "enough to be Absent, had everybody been asked");
+    assert_eq!(session.labels(), Labels { vote_of_max: Label::Absent, max_of_vote: Label::Undecided });
+}
+
+#[test]
+fn a_window_nobody_was_asked_about_is_skipped_and_one_nobody_answered_is_lost() {
+    let mut session = session(&settings(Rule::VoteOfMax));
+    let late = || abstained(AbstentionReason::Deadline);
+    session.apply(&window(0, [Answer::NotAsked, Answer::NotAsked, Answer::NotAsked]), now());
+    session.apply(&window(1, [Answer::NotAsked, late(), Answer::NotAsked]), now());
+    session.apply(&window(2, [late(), late(), late()]), now());
+    let books = session.summary().coverage;
+    let five = MediaTime::from_millis(5000);
+    assert_eq!((books.of(Account::SkippedEarlyStop), books.of(Account::LostAllAbstained)), (five, five + five));
+    let v2 = &session.summary().judges[1];
+    assert_eq!((v2.not_asked, v2.abstained.get(&AbstentionReason::Deadline)), (1, Some(&2)));
+}
