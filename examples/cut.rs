@@ -40,7 +40,12 @@ fn main() -> anyhow::Result<()> {
     cut(&spec, &Retry::default(), cutting, stills, &stop, |message| {
         match message {
             FromSource::Cut(Cut::Window(window), _) => {
-                println!("{:?}: {} pictures, {} values of sound", window.span, window.pictures.len(), window.sound.as_ref().map_or(0, Vec::len));
+                println!(
+                    "{:?}: {} pictures, {} values of sound",
+                    window.span,
+                    window.pictures.len(),
+                    window.sound.as_ref().map_or(0, Vec::len)
+                );
                 if let Some(folder) = &folder {
                     result = write(&window, folder);
                 }

@@ -15,15 +15,15 @@
 //! A session is Present when most judges saw A/H in some window (Tang et al., arXiv 2603.13406, Eq. 2 and 3). What was not
 //! judged is said to be not judged: there is no default "No" anywhere.
 
-pub mod time;
-pub mod config;
-pub mod source;
-pub mod window;
-pub mod gate;
-pub mod encode;
-pub mod judge;
-pub mod session;
 pub mod alert;
-pub mod watch;
-pub mod run;
 pub mod cli;
+pub mod config;
+pub mod encode;
+pub mod gate;
+pub mod judge;
+pub mod run;
+pub mod session;
+pub mod source;
+pub mod time;
+pub mod watch;
+pub mod window;

@@ -61,7 +61,10 @@ pub fn cut(
     let mut own_stop = Some(own_stop);
     let name = spec.name.clone();
     let keep = Box::new(move |time, image: &_| {
-        stills.encode(time, image).inspect_err(|error| tracing::warn!(source = name, %error, "a picture was left out")).ok()
+        stills
+            .encode(time, image)
+            .inspect_err(|error| tracing::warn!(source = name, %error, "a picture was left out"))
+            .ok()
     });
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name(format!("src:{}", spec.name));
@@ -176,7 +179,11 @@ pub enum RunError {
 ///
 /// # Errors
 /// Something that is needed before anything runs is not there.
-pub async fn run(config: &Config, events: mpsc::Sender<Event>, stop: impl Future<Output = ()>) -> Result<Outcome, RunError> {
+pub async fn run(
+    config: &Config,
+    events: mpsc::Sender<Event>,
+    stop: impl Future<Output = ()>,
+) -> Result<Outcome, RunError> {
     let panel = match &config.judging {
         Judging::Cues { .. } => None,
         Judging::Panel(judges) => Some(Arc::new(Panel::new(judges)?)),
@@ -201,7 +208,9 @@ pub async fn run(config: &Config, events: mpsc::Sender<Event>, stop: impl Future
         let watcher = watcher(&spec, config, &settings, panel.clone(), events.clone());
         let (items, queue) = mpsc::channel(if spec.is_live() { CUTS_OF_A_CAMERA } else { CUTS_OF_A_FILE });
         let (cutting, stop) = (cutting(&spec, config), stopped.clone());
-        std::thread::Builder::new().name(format!("cut:{}", spec.name)).spawn(move || source_thread(&spec, cutting, stills, cues, &stop, &items))?;
+        std::thread::Builder::new()
+            .name(format!("cut:{}", spec.name))
+            .spawn(move || source_thread(&spec, cutting, stills, cues, &stop, &items))?;
         tasks.spawn(watcher.run(queue, grace.subscribe()));
     }
     drop((events, stopped));
@@ -227,7 +236,13 @@ pub async fn run(config: &Config, events: mpsc::Sender<Event>, stop: impl Future
     }
 }
 
-fn watcher(spec: &Spec, config: &Config, settings: &Arc<SessionSettings>, panel: Option<Arc<Panel>>, events: mpsc::Sender<Event>) -> Watcher {
+fn watcher(
+    spec: &Spec,
+    config: &Config,
+    settings: &Arc<SessionSettings>,
+    panel: Option<Arc<Panel>>,
+    events: mpsc::Sender<Event>,
+) -> Watcher {
     let judges = match panel {
         Some(panel) => Judges::Panel(panel),
         None => Judges::Embedded,
@@ -236,7 +251,14 @@ fn watcher(spec: &Spec, config: &Config, settings: &Arc<SessionSettings>, panel:
 }
 
 /// The body of a cutting thread.
-fn source_thread(spec: &Spec, cutting: Cutting, stills: StillEncoder, mut cues: Option<CueJudge>, stop: &Receiver<Infallible>, items: &mpsc::Sender<Item>) {
+fn source_thread(
+    spec: &Spec,
+    cutting: Cutting,
+    stills: StillEncoder,
+    mut cues: Option<CueJudge>,
+    stop: &Receiver<Infallible>,
+    items: &mpsc::Sender<Item>,
+) {
     cut(spec, &Retry::default(), cutting, stills, stop, |message| {
         let item = match (message, &mut cues) {
             (FromSource::Cut(Cut::Window(window), _), Some(cues)) => {
@@ -258,8 +280,10 @@ fn spec(source: &SourceConfig, config: &Config) -> Result<Spec, SourceError> {
     let (location, shipped) = match &source.input {
         Input::File(path) => (Location::File(path.clone()), "file.gst"),
         Input::Rtsp(url) => {
-            let url = url::Url::parse(url.expose())
-                .map_err(|e| SourceError::Media { location: source.input.shown(), reason: format!("is no address: {e}") })?;
+            let url = url::Url::parse(url.expose()).map_err(|e| SourceError::Media {
+                location: source.input.shown(),
+                reason: format!("is no address: {e}"),
+            })?;
             (Location::Rtsp(url), "rtsp.gst")
         }
     };
@@ -304,7 +328,8 @@ pub async fn printer(
 /// Resolves at the first Ctrl-C or SIGTERM. A second one ends the process at once: whoever asks twice does not want to wait.
 pub async fn interrupted() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
         tracing::error!("signals cannot be received; only a kill ends this process");
         return std::future::pending().await;
     };

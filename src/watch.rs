@@ -98,7 +98,14 @@ pub struct Watcher {
 impl Watcher {
     /// A task for the source of this name.
     #[must_use]
-    pub fn new(name: &str, live: bool, judges: Judges, codec: ClipCodec, settings: Arc<SessionSettings>, events: mpsc::Sender<Event>) -> Self {
+    pub fn new(
+        name: &str,
+        live: bool,
+        judges: Judges,
+        codec: ClipCodec,
+        settings: Arc<SessionSettings>,
+        events: mpsc::Sender<Event>,
+    ) -> Self {
         Self {
             name: name.into(),
             live,
@@ -120,7 +127,11 @@ impl Watcher {
     }
 
     /// Runs until the source has ended and everything of it is judged, or until the time in `grace` has come.
-    pub async fn run(mut self, mut queue: mpsc::Receiver<Item>, mut grace: watch::Receiver<Option<tokio::time::Instant>>) -> Watched {
+    pub async fn run(
+        mut self,
+        mut queue: mpsc::Receiver<Item>,
+        mut grace: watch::Receiver<Option<tokio::time::Instant>>,
+    ) -> Watched {
         let mut open = true;
         loop {
             self.admit();
@@ -303,7 +314,14 @@ fn verdict(window: &Window, votes: Vec<Vote>) -> Verdict {
 }
 
 /// Encodes a window and puts it to the panel.
-async fn judge(panel: Arc<Panel>, window: Box<Window>, codec: ClipCodec, asks: Vec<bool>, due: Due, source: Arc<str>) -> Judged {
+async fn judge(
+    panel: Arc<Panel>,
+    window: Box<Window>,
+    codec: ClipCodec,
+    asks: Vec<bool>,
+    due: Due,
+    source: Arc<str>,
+) -> Judged {
     let quality = WindowQuality::from(&*window);
     let mut verdict = verdict(&window, Vec::new());
     let anyone = asks.iter().any(|asked| *asked);

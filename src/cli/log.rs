@@ -33,7 +33,9 @@ pub fn start(options: &Options) {
     let filter = EnvFilter::new(&options.log);
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     let started = match options.log_format {
-        Format::Text => builder.with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()).try_init(),
+        Format::Text => {
+            builder.with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()).try_init()
+        }
         Format::Json => builder.json().try_init(),
     };
     // Fails only where something has started logging before, which is then as good.

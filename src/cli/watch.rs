@@ -153,7 +153,9 @@ pub(super) fn read(file: &Path) -> Result<String, String> {
 fn introduce(config: &Config) {
     match &config.judging {
         Judging::Cues { chosen } => {
-            eprintln!("judging by the embedded hesitation-cue index: a heuristic on speech and face, not calibrated, no measure of A/H");
+            eprintln!(
+                "judging by the embedded hesitation-cue index: a heuristic on speech and face, not calibrated, no measure of A/H"
+            );
             if !chosen {
                 eprintln!("no panel is configured; `--panel FILE` names one (models/panel.example.toml shows how)");
             }

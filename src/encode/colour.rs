@@ -96,7 +96,15 @@ mod tests {
         let mut data = vec![y; 16];
         data.extend([cb; 4]);
         data.extend([cr; 4]);
-        let image = Image { data: data.into(), width: 4, height: 4, strides: [4, 2, 2], offsets: [0, 16, 20], matrix, full_range };
+        let image = Image {
+            data: data.into(),
+            width: 4,
+            height: 4,
+            strides: [4, 2, 2],
+            offsets: [0, 16, 20],
+            matrix,
+            full_range,
+        };
         let out = to_jfif(&image);
         assert!(out[..16].iter().all(|v| *v == out[0]));
         [out[0], out[16], out[20]]

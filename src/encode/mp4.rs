@@ -66,7 +66,12 @@ pub(super) fn write(track: &Track, width: u32, height: u32, pictures: &[Bytes]) 
 
     let mvhd = boxed(
         b"mvhd",
-        &[&words(&[0, 0, 0, TIMESCALE, duration, 0x0001_0000, 0x0100_0000, 0, 0]), &words(&UNITY), &[0; 24], &words(&[2])],
+        &[
+            &words(&[0, 0, 0, TIMESCALE, duration, 0x0001_0000, 0x0100_0000, 0, 0]),
+            &words(&UNITY),
+            &[0; 24],
+            &words(&[2]),
+        ],
     );
     let tkhd = boxed(
         b"tkhd",

@@ -13,7 +13,12 @@ use crate::window::Still;
 const PATIENCE: gst::ClockTime = gst::ClockTime::from_seconds(20);
 
 /// Encodes the pictures at `width` x `height`; for H.264 returns the avcC record too.
-pub(super) fn run(stills: &[Still], width: u32, height: u32, codec: ClipCodec) -> Result<(Vec<Bytes>, Option<Bytes>), EncodeError> {
+pub(super) fn run(
+    stills: &[Still],
+    width: u32,
+    height: u32,
+    codec: ClipCodec,
+) -> Result<(Vec<Bytes>, Option<Bytes>), EncodeError> {
     let failed = |what: &str| EncodeError::Transcode(what.to_owned());
     let tail = match codec {
         ClipCodec::Jpeg => "jpegenc quality=90".to_owned(),
@@ -46,7 +51,10 @@ pub(super) fn run(stills: &[Still], width: u32, height: u32, codec: ClipCodec) -
     for _ in stills {
         let Some(encoded) = output.try_pull_sample(PATIENCE) else { return Err(failed("a picture is missing")) };
         parameters = parameters.or_else(|| codec_data(&encoded));
-        let bytes = encoded.buffer_owned().and_then(|b| b.into_mapped_buffer_readable().ok()).ok_or_else(|| failed("unreadable"))?;
+        let bytes = encoded
+            .buffer_owned()
+            .and_then(|b| b.into_mapped_buffer_readable().ok())
+            .ok_or_else(|| failed("unreadable"))?;
         pictures.push(Bytes::copy_from_slice(&bytes));
     }
     drop(stop);

@@ -7,10 +7,10 @@
 //! - `cues`: the embedded hesitation-cue index, in place of a panel, never inside one.
 
 pub mod answer;
+pub mod cues;
 pub mod openai;
 pub mod panel;
 pub mod prompt;
-pub mod cues;
 mod reply;
 mod request;
 pub mod tally;

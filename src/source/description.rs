@@ -8,10 +8,8 @@ use gstreamer::prelude::*;
 use super::SourceError;
 
 /// The shipped descriptions, by file name.
-const SHIPPED: [(&str, &str); 2] = [
-    ("file.gst", include_str!("../../pipelines/file.gst")),
-    ("rtsp.gst", include_str!("../../pipelines/rtsp.gst")),
-];
+const SHIPPED: [(&str, &str); 2] =
+    [("file.gst", include_str!("../../pipelines/file.gst")), ("rtsp.gst", include_str!("../../pipelines/rtsp.gst"))];
 
 /// A pipeline in up to three parts: `[source]`, `[video]`, `[audio]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +41,9 @@ impl Description {
             }
             if let Some(name) = line.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
                 let at = ["source", "video", "audio"].iter().position(|p| *p == name);
-                let at = at.ok_or_else(|| wrong(format!("line {number}: there is no part [{name}]; write [source], [video] or [audio]")))?;
+                let at = at.ok_or_else(|| {
+                    wrong(format!("line {number}: there is no part [{name}]; write [source], [video] or [audio]"))
+                })?;
                 if parts[at].replace(String::new()).is_some() {
                     return Err(wrong(format!("line {number}: a second part [{name}]")));
                 }
@@ -51,7 +51,8 @@ impl Description {
                 continue;
             }
             let part = current.and_then(|at| parts[at].as_mut());
-            let part = part.ok_or_else(|| wrong(format!("line {number}: begin with a part: [source], [video] or [audio]")))?;
+            let part =
+                part.ok_or_else(|| wrong(format!("line {number}: begin with a part: [source], [video] or [audio]")))?;
             part.push_str(line);
             part.push(' ');
         }
@@ -71,7 +72,10 @@ impl Description {
             return Self::from_file(&path);
         }
         let text = SHIPPED.iter().find(|(n, _)| *n == name).map(|(_, text)| *text);
-        let text = text.ok_or_else(|| SourceError::Description { origin: name.to_owned(), reason: "no such shipped pipeline".into() })?;
+        let text = text.ok_or_else(|| SourceError::Description {
+            origin: name.to_owned(),
+            reason: "no such shipped pipeline".into(),
+        })?;
         Self::read(&format!("pipelines/{name}"), text)
     }
 
@@ -136,15 +140,28 @@ mod tests {
         for (name, _) in SHIPPED {
             let description = Description::shipped(name, None).unwrap();
             description.check().unwrap();
-            assert!(description.video.as_ref().unwrap().contains("video/x-raw,format=I420,pixel-aspect-ratio=1/1 ! appsink name=video"));
-            assert!(description.audio.as_ref().unwrap().contains("rate=16000,channels=1,layout=interleaved ! appsink name=audio"));
+            assert!(
+                description
+                    .video
+                    .as_ref()
+                    .unwrap()
+                    .contains("video/x-raw,format=I420,pixel-aspect-ratio=1/1 ! appsink name=video")
+            );
+            assert!(
+                description
+                    .audio
+                    .as_ref()
+                    .unwrap()
+                    .contains("rate=16000,channels=1,layout=interleaved ! appsink name=audio")
+            );
         }
     }
 
     #[test]
     fn shipped_means_every_file_in_the_folder() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines");
-        let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|f| f.unwrap().file_name().into_string().unwrap()).collect();
+        let mut files: Vec<_> =
+            std::fs::read_dir(folder).unwrap().map(|f| f.unwrap().file_name().into_string().unwrap()).collect();
         files.sort();
         assert_eq!(files, SHIPPED.map(|(name, _)| name));
     }

@@ -149,7 +149,9 @@ pub enum SourceError {
         location: String,
     },
     /// It ends before its header says.
-    #[error("{location}: ends at {end} although its header says {declared}: the file is truncated; what is there was used")]
+    #[error(
+        "{location}: ends at {end} although its header says {declared}: the file is truncated; what is there was used"
+    )]
     Truncated {
         /// The source.
         location: String,

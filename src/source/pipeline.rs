@@ -51,7 +51,12 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub fn new(name: &str, live: bool, sender: Sender<Incoming>, stop: Receiver<std::convert::Infallible>) -> Arc<Self> {
+    pub fn new(
+        name: &str,
+        live: bool,
+        sender: Sender<Incoming>,
+        stop: Receiver<std::convert::Infallible>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             name: name.to_owned(),
             live,
@@ -251,7 +256,10 @@ fn say_streams(shared: &Shared, found: &Mutex<Found>) {
         if std::mem::replace(&mut found.said, true) {
             return;
         }
-        Streams { audio: found.announced.audio || found.joined.audio, video: found.announced.video || found.joined.video }
+        Streams {
+            audio: found.announced.audio || found.joined.audio,
+            video: found.announced.video || found.joined.video,
+        }
     };
     if streams.audio || streams.video {
         shared.pace.begin(streams);
@@ -263,7 +271,9 @@ fn say_streams(shared: &Shared, found: &Mutex<Found>) {
 fn join(spec: &Spec, shared: &Arc<Shared>, found: &Arc<Mutex<Found>>, bin: &gst::Bin, pad: &gst::Pad) -> bool {
     let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
     let Some(structure) = caps.structure(0) else { return false };
-    let kind = structure.get::<String>("media").unwrap_or_else(|_| structure.name().split('/').next().unwrap_or_default().to_owned());
+    let kind = structure
+        .get::<String>("media")
+        .unwrap_or_else(|_| structure.name().split('/').next().unwrap_or_default().to_owned());
     let stream = match kind.as_str() {
         "video" | "image" => Stream::Video,
         "audio" => Stream::Audio,
@@ -294,7 +304,8 @@ fn join(spec: &Spec, shared: &Arc<Shared>, found: &Arc<Mutex<Found>>, bin: &gst:
     // The pad is inside the source's bin: it comes out by a ghost pad.
     let Ok(ghost) = gst::GhostPad::with_target(pad) else { return false };
     let _ = ghost.set_active(true);
-    let joined = added && bin.add_pad(&ghost).is_ok() && ghost.link(&sink).is_ok() && branch.sync_state_with_parent().is_ok();
+    let joined =
+        added && bin.add_pad(&ghost).is_ok() && ghost.link(&sink).is_ok() && branch.sync_state_with_parent().is_ok();
     if !joined {
         tracing::error!(source = shared.name, stream = ?stream, "a stream could not be joined to its branch");
     }

@@ -61,16 +61,17 @@ pub fn supervise(spec: &Spec, retry: &Retry, sender: Sender<Incoming>, stop: Rec
     let shared = Shared::new(&spec.name, spec.is_live(), sender, stop);
     let finish = match &spec.location {
         Location::File(path) => match std::fs::File::open(path).and_then(|f| f.metadata()) {
-            Ok(meta) if meta.is_file() && meta.len() == 0 => failed(SourceError::Media {
-                location: spec.location.to_string(),
-                reason: "the file is empty".into(),
-            }),
+            Ok(meta) if meta.is_file() && meta.len() == 0 => {
+                failed(SourceError::Media { location: spec.location.to_string(), reason: "the file is empty".into() })
+            }
             Ok(meta) if meta.is_dir() => failed(SourceError::Unreadable {
                 location: spec.location.to_string(),
                 reason: "it is a folder; name a recording in it".into(),
             }),
             Ok(_) => recording(spec, retry, &shared),
-            Err(error) => failed(SourceError::Unreadable { location: spec.location.to_string(), reason: error.to_string() }),
+            Err(error) => {
+                failed(SourceError::Unreadable { location: spec.location.to_string(), reason: error.to_string() })
+            }
         },
         Location::Rtsp(_) => camera(spec, retry, &shared),
     };
@@ -90,7 +91,9 @@ fn recording(spec: &Spec, retry: &Retry, shared: &Arc<Shared>) -> Finish {
     match watch(&connection, retry, shared) {
         Ended::Stopped => Finish { complete: false, missing: MediaTime::ZERO, error: None },
         Ended::Failed { reason, .. } => failed(SourceError::Media { location: location(), reason }),
-        Ended::EndOfStream if !connection.joined.load(Ordering::Relaxed) => failed(SourceError::Nothing { location: location() }),
+        Ended::EndOfStream if !connection.joined.load(Ordering::Relaxed) => {
+            failed(SourceError::Nothing { location: location() })
+        }
         Ended::EndOfStream => {
             // The header's length, unless the container has none. Headers are rounded and streams differ: a second is no loss.
             let declared = connection.pipeline.query_duration::<gst::ClockTime>();
@@ -148,7 +151,10 @@ fn watch(connection: &Connection, retry: &Retry, shared: &Shared) -> Ended {
         if shared.live {
             match shared.silent_for() {
                 Some(silent) if silent > retry.silence => {
-                    return Ended::Failed { reason: format!("no frame for {:.1} s", silent.as_secs_f64()), auth: false };
+                    return Ended::Failed {
+                        reason: format!("no frame for {:.1} s", silent.as_secs_f64()),
+                        auth: false,
+                    };
                 }
                 None if began.elapsed() > retry.first_frame => {
                     let reason = format!("no frame within {} s of connecting", retry.first_frame.as_secs());
@@ -160,7 +166,10 @@ fn watch(connection: &Connection, retry: &Retry, shared: &Shared) -> Ended {
         let settled = connection.settled.load(Ordering::Relaxed);
         if settled && !connection.joined.load(Ordering::Relaxed) {
             return if shared.live {
-                Ended::Failed { reason: "the camera has neither sound nor pictures that GStreamer can decode".into(), auth: false }
+                Ended::Failed {
+                    reason: "the camera has neither sound nor pictures that GStreamer can decode".into(),
+                    auth: false,
+                }
             } else {
                 Ended::EndOfStream
             };
@@ -183,7 +192,9 @@ fn watch(connection: &Connection, retry: &Retry, shared: &Shared) -> Ended {
 
 /// One line from GStreamer's error. The debug text is read for the status code only, never shown: it holds full addresses.
 fn diagnose(error: &gst::glib::Error, debug: Option<&str>) -> Ended {
-    let says = |code: &str| debug.is_some_and(|d| d.contains(&format!("({code})"))) || error.message().contains(&format!("({code})"));
+    let says = |code: &str| {
+        debug.is_some_and(|d| d.contains(&format!("({code})"))) || error.message().contains(&format!("({code})"))
+    };
     let auth = error.matches(gst::ResourceError::NotAuthorized) || says("401") || says("403");
     let reason = if auth {
         "the camera refuses the user name or password (401 or 403)".to_owned()

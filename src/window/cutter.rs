@@ -276,7 +276,8 @@ impl<R> Cutter<R> {
             let (pcm, missing) = self.sound.copy(index_at(span.start()), length);
             PieceSound { pcm, missing: time_of(missing) }
         });
-        let first_sound = sound.as_ref().and_then(|_| self.sound.first_arrived_in(index_at(span.start()), index_at(span.end())));
+        let first_sound =
+            sound.as_ref().and_then(|_| self.sound.first_arrived_in(index_at(span.start()), index_at(span.end())));
         if open.passed != usize::MAX && self.stills.newest().is_some_and(|t| t < to) {
             self.stills.keep_newest();
         }
@@ -294,7 +295,8 @@ impl<R> Cutter<R> {
         });
         self.windows += 1;
         self.covered = self.covered.max(span.end());
-        let next = self.open.front().map_or_else(|| self.cutting.hop.scale(i64::from(self.next_index), 1), |o| o.span.start());
+        let next =
+            self.open.front().map_or_else(|| self.cutting.hop.scale(i64::from(self.next_index), 1), |o| o.span.start());
         self.sound.discard_before(index_at(next));
         self.stills.discard_before(next - EARLY);
     }

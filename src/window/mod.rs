@@ -7,9 +7,9 @@
 mod cutter;
 mod sound;
 mod stills;
-mod timeline;
 #[cfg(test)]
 mod tests;
+mod timeline;
 
 use bytes::Bytes;
 

@@ -158,7 +158,11 @@ mod tests {
         ring.push(&[9; 1600]);
         let (pcm, missing) = ring.copy(1500, 1000);
         assert_eq!(missing, 800);
-        assert!(pcm[..100].iter().all(|&v| v == 7) && pcm[100..900].iter().all(|&v| v == 0) && pcm[900..].iter().all(|&v| v == 9));
+        assert!(
+            pcm[..100].iter().all(|&v| v == 7)
+                && pcm[100..900].iter().all(|&v| v == 0)
+                && pcm[900..].iter().all(|&v| v == 9)
+        );
     }
 
     #[test]

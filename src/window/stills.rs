@@ -52,7 +52,14 @@ impl<R> Stills<R> {
 
     /// Takes the next picture (later than all before). `targets` are those not yet passed by an earlier picture, up to
     /// `time`; `first` says that it begins a window; `covered` tells whether a target lies in the given stretch.
-    pub fn push(&mut self, time: MediaTime, raw: R, targets: &[MediaTime], first: bool, covered: impl Fn(MediaTime, MediaTime) -> bool) {
+    pub fn push(
+        &mut self,
+        time: MediaTime,
+        raw: R,
+        targets: &[MediaTime],
+        first: bool,
+        covered: impl Fn(MediaTime, MediaTime) -> bool,
+    ) {
         let mut keep_this = first;
         if let Some((before, _)) = &self.newest {
             let before = *before;

@@ -34,7 +34,10 @@ fn number(still: &Still) -> u32 {
 /// `count` pictures from `start`, at `num/den` a second, numbered from `first`.
 fn pictures(start: MediaTime, count: u32, num: i64, den: i64, first: u32) -> Vec<Frame<u32>> {
     (0..count)
-        .map(|n| Frame::Picture { time: start + MediaTime::from_nanos(i64::from(n) * SEC).scale(den, num), image: first + n })
+        .map(|n| Frame::Picture {
+            time: start + MediaTime::from_nanos(i64::from(n) * SEC).scale(den, num),
+            image: first + n,
+        })
         .collect()
 }
 
@@ -94,7 +97,11 @@ fn linspace_round(count: u32, n: u32) -> Vec<u32> {
 
 #[test]
 fn a_thirty_fps_window_has_the_ten_pictures_of_training() {
-    let cuts = run(cutting(false), interleave([pictures(secs(0.08), 150, 30, 1, 0), sound(secs(0.021), secs(5.1))].concat(), secs(0.0)), true);
+    let cuts = run(
+        cutting(false),
+        interleave([pictures(secs(0.08), 150, 30, 1, 0), sound(secs(0.021), secs(5.1))].concat(), secs(0.0)),
+        true,
+    );
     let windows = windows(&cuts);
     assert_eq!(numbers(windows[0]), [0, 17, 33, 50, 66, 83, 99, 116, 132, 149]);
     let pcm = windows[0].sound.as_ref().unwrap();
@@ -264,7 +271,9 @@ fn when_the_sound_stops_windows_close_two_seconds_late_and_are_not_judged() {
     for frame in frames {
         let arrival = frame.time();
         timeline.frame(frame, arrival, 0, &mut out);
-        closed.extend(out.drain(..).filter(|c| matches!(c, Cut::Window(_) | Cut::Unjudgeable { .. })).map(|c| (arrival, c)));
+        closed.extend(
+            out.drain(..).filter(|c| matches!(c, Cut::Window(_) | Cut::Unjudgeable { .. })).map(|c| (arrival, c)),
+        );
     }
     assert!(matches!(&closed[0], (at, Cut::Window(_)) if *at < secs(5.1)));
     assert!(matches!(&closed[1], (at, Cut::Unjudgeable { span, reason: crate::judge::LostReason::MissingMedia, .. })
@@ -281,7 +290,8 @@ fn a_picture_every_ten_seconds_beside_sound_is_no_gap() {
 #[test]
 fn a_hole_in_the_sound_is_silence_of_its_length() {
     let late = sound(secs(0.0), secs(10.0)).into_iter().filter(|f| !(secs(1.0)..secs(1.8)).contains(&f.time()));
-    let cuts = run(cutting(false), interleave([pictures(secs(0.0), 250, 25, 1, 0), late.collect()].concat(), secs(0.0)), true);
+    let cuts =
+        run(cutting(false), interleave([pictures(secs(0.0), 250, 25, 1, 0), late.collect()].concat(), secs(0.0)), true);
     let window = windows(&cuts)[0];
     let pcm = window.sound.as_ref().unwrap();
     assert!((window.sound_missing - secs(0.8)).abs() < secs(0.03));
@@ -309,8 +319,10 @@ fn a_long_live_gap_ends_the_session_at_its_last_frame() {
 
 #[test]
 fn a_session_ends_at_its_longest_time_and_the_next_begins() {
-    let cuts = run(Cutting { max_session: Some(secs(12.0)), ..cutting(true) }, pictures(secs(0.0), 500, 25, 1, 0), false);
-    let ends: Vec<_> = cuts.iter().filter_map(|c| if let Cut::SessionEnded { elapsed } = c { Some(*elapsed) } else { None }).collect();
+    let cuts =
+        run(Cutting { max_session: Some(secs(12.0)), ..cutting(true) }, pictures(secs(0.0), 500, 25, 1, 0), false);
+    let ends: Vec<_> =
+        cuts.iter().filter_map(|c| if let Cut::SessionEnded { elapsed } = c { Some(*elapsed) } else { None }).collect();
     assert_eq!(ends.len(), 2);
     assert!((ends[0] - secs(12.0)).abs() <= secs(0.04) && (ends[0] + ends[1] - secs(20.0)).abs() <= secs(0.001));
 }

@@ -199,8 +199,15 @@ impl<R> Timeline<R> {
                 cutter.end_stream(stream);
             }
         }
-        self.current =
-            Some(Current { cutter, number, start, audio_end: None, video_end: None, video_last: None, parked: VecDeque::new() });
+        self.current = Some(Current {
+            cutter,
+            number,
+            start,
+            audio_end: None,
+            video_end: None,
+            video_last: None,
+            parked: VecDeque::new(),
+        });
     }
 
     /// A frame that continues the current continuity.
@@ -312,7 +319,17 @@ impl<R> Timeline<R> {
 fn cut(piece: Piece, continuity: u32, start: MediaTime, streams: Streams) -> Cut {
     match piece {
         Piece::Tail(span) => Cut::Tail(span.shift(start)),
-        Piece::Window { index, span, full, pictures_seen, pictures_expected, pictures, sound, refused, audio_offset } => {
+        Piece::Window {
+            index,
+            span,
+            full,
+            pictures_seen,
+            pictures_expected,
+            pictures,
+            sound,
+            refused,
+            audio_offset,
+        } => {
             let id = WindowId { continuity, index };
             let sound_missing = sound.as_ref().map_or(MediaTime::ZERO, |s| s.missing);
             let blind = streams.video && (pictures.is_empty() || 2 * pictures_seen < pictures_expected);

@@ -73,7 +73,9 @@ fn payload<'a>(part: &'a Value, kind: &str) -> Option<&'a str> {
 }
 
 fn bytes(url: &str, media: &str) -> Result<Vec<u8>, String> {
-    let data = url.strip_prefix(&format!("data:{media};base64,")).ok_or_else(|| format!("Only data:{media};base64 URLs are taken here"))?;
+    let data = url
+        .strip_prefix(&format!("data:{media};base64,"))
+        .ok_or_else(|| format!("Only data:{media};base64 URLs are taken here"))?;
     STANDARD.decode(data).map_err(|_| "Non-base64 digit found".to_owned())
 }
 
@@ -96,7 +98,8 @@ pub fn decode(request: &Value) -> Result<Clip, String> {
             clip.pictures = decode::file(file.path()).map_err(unopened)?.pictures;
         } else if let Some(url) = payload(part, "audio_url") {
             sounds += 1;
-            let wav = wav::read(&bytes(url, "audio/wav")?).map_err(|error| format!("Invalid or corrupted audio data: {error}"))?;
+            let wav = wav::read(&bytes(url, "audio/wav")?)
+                .map_err(|error| format!("Invalid or corrupted audio data: {error}"))?;
             if (wav.rate, wav.channels) == (16_000, 1) {
                 clip.heard = tones::read(&wav.samples);
             }
@@ -118,7 +121,9 @@ pub fn elided(request: &Value) -> Value {
             json!(format!("{head},<{} bytes>", STANDARD.decode(data).map_or(0, |bytes| bytes.len())))
         }
         Value::Array(items) => items.iter().map(elided).collect(),
-        Value::Object(fields) => Value::Object(fields.iter().map(|(name, value)| (name.clone(), elided(value))).collect()),
+        Value::Object(fields) => {
+            Value::Object(fields.iter().map(|(name, value)| (name.clone(), elided(value))).collect())
+        }
         other => other.clone(),
     }
 }

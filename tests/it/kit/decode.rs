@@ -206,7 +206,8 @@ impl Track {
 pub fn mp4_track(path: &Path) -> Result<Track, String> {
     gst::init().map_err(|error| error.to_string())?;
     let text = "filesrc name=in ! qtdemux name=d d.video_0 ! queue ! appsink name=sink sync=false";
-    let bin = gst::parse::launch(text).map_err(|e| e.to_string())?.downcast::<gst::Pipeline>().map_err(|_| "pipeline")?;
+    let bin =
+        gst::parse::launch(text).map_err(|e| e.to_string())?.downcast::<gst::Pipeline>().map_err(|_| "pipeline")?;
     bin.by_name("in").ok_or("in")?.set_property("location", path.to_str().ok_or("UTF-8")?);
     let sink = bin.by_name("sink").and_downcast::<gst_app::AppSink>().ok_or("sink")?;
     let _ = bin.set_state(gst::State::Playing);
@@ -224,7 +225,9 @@ pub fn mp4_track(path: &Path) -> Result<Track, String> {
             }
         } else if sink.is_eos() {
             break Ok(());
-        } else if let Some(gst::MessageView::Error(error)) = bus.pop_filtered(&[gst::MessageType::Error]).as_ref().map(|m| m.view()) {
+        } else if let Some(gst::MessageView::Error(error)) =
+            bus.pop_filtered(&[gst::MessageType::Error]).as_ref().map(|m| m.view())
+        {
             break Err(error.error().to_string());
         } else {
             waited += 1;

@@ -40,7 +40,8 @@ struct Client(tokio::runtime::Runtime, reqwest::Client);
 
 impl Client {
     fn new() -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("runtime");
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("runtime");
         Self(runtime, reqwest::Client::builder().no_proxy().build().expect("client"))
     }
 

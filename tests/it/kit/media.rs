@@ -2,8 +2,8 @@
 //!
 //! Files are kept under `target/tmp` by recipe and by the text of the kit itself, so they are made once.
 
-use std::collections::hash_map::DefaultHasher;
 use std::collections::HashMap;
+use std::collections::hash_map::DefaultHasher;
 use std::fmt::Debug;
 use std::hash::{Hash, Hasher};
 use std::ops::Range;
@@ -42,10 +42,16 @@ impl Recipe {
     /// `secs` seconds of 320x240 at 25 frames a second with sound, in MP4, nothing planted.
     pub fn new(secs: f64) -> Self {
         let cover = Cover { span: 0.0..secs, holes: Vec::new() };
-        let pictures =
-            Pictures { width: 320, height: 240, fps: (25, 1), cover: cover.clone(), marks: Marks::new() };
+        let pictures = Pictures { width: 320, height: 240, fps: (25, 1), cover: cover.clone(), marks: Marks::new() };
         let sound = Sound { cover, marks: Marks::new(), lag: 0.0, ahead: ENCODER_DELAY };
-        Self { pictures: Some(pictures), sound: Some(sound), container: Container::Mp4, key_interval: 50, b_frames: 0, jump: None }
+        Self {
+            pictures: Some(pictures),
+            sound: Some(sound),
+            container: Container::Mp4,
+            key_interval: 50,
+            b_frames: 0,
+            jump: None,
+        }
     }
 
     fn edit(mut self, pictures: impl FnOnce(&mut Pictures), sound: impl FnOnce(&mut Sound)) -> Self {
@@ -211,7 +217,8 @@ impl Recipe {
             text += &format!(" appsrc name=pictures ! {} ! queue max-size-time=0 ! mux.", self.video_encoder());
         }
         if self.sound.is_some() {
-            text += " appsrc name=sound ! audioconvert ! avenc_aac bitrate=64000 ! aacparse ! queue max-size-time=0 ! mux.";
+            text +=
+                " appsrc name=sound ! audioconvert ! avenc_aac bitrate=64000 ! aacparse ! queue max-size-time=0 ! mux.";
         }
         let bin = gst::parse::launch(&text).expect("recorder").downcast::<gst::Pipeline>().expect("a pipeline");
         bin.by_name("out").expect("sink").set_property("location", path.to_str().expect("UTF-8"));
@@ -299,7 +306,8 @@ pub fn empty_file() -> PathBuf {
 /// A file of prose, named `.mp4`.
 pub fn not_media() -> PathBuf {
     kept(&"prose", "mp4", |to| {
-        std::fs::write(to, "This is not a recording, whatever its name says.\n".repeat(200)).expect("target/tmp is writable");
+        std::fs::write(to, "This is not a recording, whatever its name says.\n".repeat(200))
+            .expect("target/tmp is writable");
     })
 }
 

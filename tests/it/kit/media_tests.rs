@@ -55,7 +55,11 @@ fn picture_codes_survive_what_a_judge_is_sent() {
     let wide = recipe.clone().size(640, 480);
     for (from, encode, extension) in [
         (recipe.make(), "video/x-raw,width=80,height=60 ! jpegenc quality=60 ! qtmux", "mov"),
-        (recipe.make(), "video/x-raw,width=80,height=60 ! x264enc pass=qual quantizer=30 tune=zerolatency ! mp4mux", "mp4"),
+        (
+            recipe.make(),
+            "video/x-raw,width=80,height=60 ! x264enc pass=qual quantizer=30 tune=zerolatency ! mp4mux",
+            "mp4",
+        ),
         (wide.make(), "video/x-raw,width=160,height=120 ! jpegenc quality=60 ! qtmux", "mov"),
         (wide.make(), "x264enc pass=qual quantizer=35 ! h264parse ! mp4mux", "mp4"),
     ] {
@@ -86,7 +90,8 @@ fn shapes_are_as_asked() {
 
     let holed = seen(Recipe::new(8.0).pictures_hole(2.0..2.6).sound_hole(4.0..4.5));
     assert_eq!(holed.pictures.len(), 200 - 15);
-    let frame = |secs: f64| holed.pictures.iter().find(|p| (p.secs - secs).abs() < 0.001).and_then(|p| p.code).map(|c| c.frame);
+    let frame =
+        |secs: f64| holed.pictures.iter().find(|p| (p.secs - secs).abs() < 0.001).and_then(|p| p.code).map(|c| c.frame);
     assert_eq!((frame(1.96), frame(2.2), frame(2.6)), (Some(49), None, Some(65)));
     assert!(widest(&steps(&holed)) < 0.001, "{:?}", steps(&holed));
 }
@@ -130,6 +135,7 @@ fn bad_files_are_bad() {
     }
     let text = decode::file(&only_text());
     assert!(text.as_ref().is_ok_and(|seen| seen.pictures.is_empty() && seen.sound.is_empty()), "{text:?}");
-    let cut = decode::file(&truncated(&Recipe::new(8.2).container(Container::Mkv).make(), 0.5)).expect("a cut MKV plays");
+    let cut =
+        decode::file(&truncated(&Recipe::new(8.2).container(Container::Mkv).make(), 0.5)).expect("a cut MKV plays");
     assert!((60..160).contains(&cut.pictures.len()), "{}", cut.pictures.len());
 }

@@ -62,7 +62,8 @@ pub fn sound(rate: u32, first: u64, count: usize, marks: impl Fn(u64) -> u8) -> 
             } else {
                 let envelope = 0.09 * fade(t - CHIRP_SECS, BLOCK_SECS - CHIRP_SECS, 0.006);
                 let chord = chord.1.iter().enumerate();
-                envelope * chord.map(|(band, nibble)| (2.0 * PI * tone(band, *nibble) * t + band as f64).sin()).sum::<f64>()
+                envelope
+                    * chord.map(|(band, nibble)| (2.0 * PI * tone(band, *nibble) * t + band as f64).sin()).sum::<f64>()
             };
             (value * 32_000.0) as i16
         })
@@ -112,7 +113,8 @@ impl Heard {
     }
 }
 
-static TEMPLATE: LazyLock<Vec<f32>> = LazyLock::new(|| (0..CHIRP).map(|n| sweep(n as f64 / RATE as f64) as f32).collect());
+static TEMPLATE: LazyLock<Vec<f32>> =
+    LazyLock::new(|| (0..CHIRP).map(|n| sweep(n as f64 / RATE as f64) as f32).collect());
 
 /// Normalised correlation with the sweep at `at`, -1 to 1.
 fn likeness(samples: &[f32], at: usize) -> f64 {
