@@ -96,6 +96,8 @@ pub fn uri(uri: &str, limit: Duration, enough: impl Fn(&Seen) -> bool) -> Result
         if source.factory()?.name() == "rtspsrc" {
             source.set_property_from_str("protocols", "tcp");
             source.set_property("latency", 200u32);
+            // Times as the camera gave them; every other mode bends them by the network's first seconds.
+            source.set_property_from_str("buffer-mode", "none");
         }
         None
     });
@@ -118,7 +120,10 @@ pub fn uri(uri: &str, limit: Duration, enough: impl Fn(&Seen) -> bool) -> Result
             Some(gst::MessageView::Error(error)) => break Err(format!("{} ({:?})", error.error(), error.debug())),
             Some(_) => break Ok(true),
             None if enough(&seen.lock().expect("decoder")) => break Ok(false),
-            None if started.elapsed() > limit => break Err("time is up".into()),
+            None if started.elapsed() > limit => {
+                let seen = seen.lock().expect("decoder");
+                break Err(format!("time is up with {} pictures, {} blocks of sound", seen.pictures.len(), seen.sound.len()));
+            }
             // decodebin drops an error its demuxer posts while being activated: about one truncated MP4 in ten.
             None if uri.starts_with("file:") && decoder.num_src_pads() == 0 && started.elapsed() > NO_STREAMS => {
                 break Err("no streams appeared".into());

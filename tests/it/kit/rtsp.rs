@@ -29,8 +29,8 @@ pub enum Show {
         /// Whether it has sound.
         sound: bool,
     },
-    /// Pictures and sound made as they are sent, for ever. Source time goes on while the camera is dead. The first
-    /// frames of a client wait for its PLAY, so its first two seconds are up to 0.1 s out of step; a file's are not.
+    /// Pictures and sound made as they are sent, for ever. Source time goes on while the camera is dead. As with a real
+    /// camera, a client's sound and pictures are out of step by up to two frames until the first sender report.
     Live(Box<Recipe>),
 }
 
@@ -238,8 +238,7 @@ mod tests {
         let first = seen.pictures[0].secs;
         let heard = tones::read(&seen.placed());
         let worst = heard.anchors.iter().map(|a| (a.at as f64 / 16e3 - first - a.source_secs()).abs()).fold(0.0, f64::max);
-        eprintln!("file over RTSP: at most {:.2} ms out of step", worst * 1e3);
-        assert!(heard.anchors.len() >= 15 && worst < 0.040, "{worst} s out of step: {heard:?}");
+        assert!(heard.anchors.len() >= 15 && worst < 0.000_2, "{worst} s out of step: {heard:?}");
     }
 
     #[test]
@@ -259,8 +258,7 @@ mod tests {
             let zero = seen.pictures[5].secs - f64::from(frames[5]) / 25.0;
             let heard = tones::read(&seen.placed());
             let worst = heard.anchors.iter().map(|a| (a.at as f64 / 16e3 - zero - a.source_secs()).abs()).fold(0.0, f64::max);
-            // A client's first frames wait for its PLAY; its jitter buffer makes that good over the first two seconds.
-            assert!(!heard.anchors.is_empty() && worst < 0.150, "{worst} s out of step");
+            assert!(!heard.anchors.is_empty() && worst < 0.100, "{worst} s out of step");
         }
     }
 
@@ -288,7 +286,8 @@ mod tests {
         wait_until(LIMIT, "bytes through the proxy", || (proxy.bytes() > 30_000).then_some(()));
         proxy.set(Mode::Stall);
         let stalled = proxy.bytes();
-        assert_eq!(reader.join().expect("reader").expect_err("never ends by itself"), "time is up");
+        let error = reader.join().expect("reader").expect_err("never ends by itself");
+        assert!(error.starts_with("time is up"), "{error}");
         assert!(proxy.bytes() - stalled < 65_536);
     }
 }
