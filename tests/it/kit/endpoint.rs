@@ -19,108 +19,8 @@ use axum::routing::{get, post};
 use serde_json::{Value, json};
 use tokio::sync::{oneshot, watch};
 
+pub use super::behaviour::{Judge, Mode, Needs};
 use super::clip::{self, Clip};
-
-/// What a judge needs to see planted, to say Yes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Needs {
-    /// The mark in the pictures and in the sound.
-    Both,
-    /// The mark in the pictures.
-    Pictures,
-    /// The mark in the sound.
-    Sound,
-}
-
-/// How one model answers.
-#[derive(Clone, Debug)]
-pub struct Judge {
-    /// Where the mark must be.
-    pub needs: Needs,
-    /// Which of the four marks it looks for.
-    pub mark: u8,
-    /// Windows (of five source seconds) it says Yes to instead, when given; both streams must come from one of them.
-    pub windows: Option<Vec<u64>>,
-    /// Frames a second of the source, for `windows`.
-    pub fps: f64,
-    /// P(Yes) it claims when it says Yes; when it says No, one less this.
-    pub p_yes: f64,
-}
-
-impl Default for Judge {
-    fn default() -> Self {
-        Self { needs: Needs::Both, mark: 0, windows: None, fps: 25.0, p_yes: 0.9 }
-    }
-}
-
-impl Judge {
-    /// One that looks for another of the four marks.
-    pub fn mark(mark: u8) -> Self {
-        Self { mark, ..Self::default() }
-    }
-
-    /// One that says Yes to these windows of the source.
-    pub fn windows(windows: &[u64]) -> Self {
-        Self { windows: Some(windows.to_vec()), ..Self::default() }
-    }
-
-    fn says_yes(&self, clip: &Clip) -> bool {
-        let (pictures, sound) = if let Some(windows) = &self.windows {
-            let planted = |secs: Option<f64>| secs.is_some_and(|secs| windows.contains(&((secs / 5.0) as u64)));
-            (planted(clip.picture_middle_secs(self.fps)), planted(clip.sound_middle_secs()))
-        } else {
-            (clip.pictures_marked(self.mark), clip.sound_marked(self.mark))
-        };
-        match self.needs {
-            Needs::Both => pictures && sound,
-            Needs::Pictures => pictures,
-            Needs::Sound => sound,
-        }
-    }
-}
-
-/// How the endpoint behaves.
-#[derive(Clone, Debug)]
-pub enum Mode {
-    /// Decodes and answers.
-    Ok,
-    /// Answers after so long.
-    Delay(Duration),
-    /// Refuses with a status, extra headers and a body.
-    Status(u16, Vec<(String, String)>, String),
-    /// A proxy's page, with status 200.
-    Html,
-    /// This text for an answer.
-    Text(String),
-    /// Stops in the middle of the answer: finish reason "length".
-    Truncated,
-    /// A whole answer with finish reason "abort".
-    Abort,
-    /// Nothing, until [`Endpoint::release`].
-    Slow,
-    /// Headers and half a body, then the connection is dropped.
-    CutBody,
-    /// This mode so many times, then [`Mode::Ok`].
-    Times(u32, Box<Mode>),
-}
-
-impl Mode {
-    /// A status with a body in the form vLLM uses.
-    pub fn status(code: u16) -> Self {
-        let body = json!({"error": {"message": "as the test asked", "type": "Error", "param": null, "code": code}});
-        Self::Status(code, vec![("content-type".into(), "application/json".into())], body.to_string())
-    }
-
-    /// 429 or 503 with `Retry-After`.
-    pub fn retry_after(code: u16, value: &str) -> Self {
-        Self::Status(code, vec![("retry-after".into(), value.into())], String::new())
-    }
-
-    /// This mode `n` times, then answers.
-    pub fn times(self, n: u32) -> Self {
-        Self::Times(n, Box::new(self))
-    }
-}
 
 /// One request to `/v1/chat/completions`.
 #[derive(Clone, Debug)]
@@ -188,8 +88,7 @@ impl Endpoint {
             .layer(DefaultBodyLimit::max(64 << 20))
             .with_state(Arc::clone(&shared));
         let thread = std::thread::spawn(move || {
-            let runtime =
-                tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("runtime");
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("runtime");
             runtime.block_on(async {
                 let listener = tokio::net::TcpListener::from_std(listener).expect("listener");
                 tokio::select! {
@@ -281,10 +180,7 @@ async fn models(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Respon
     if let Some(refused) = unauthorized(&shared, &headers) {
         return refused;
     }
-    let data: Vec<_> = locked(&shared.judges)
-        .keys()
-        .map(|model| json!({"id": model, "object": "model", "owned_by": "test stand-in"}))
-        .collect();
+    let data: Vec<_> = locked(&shared.judges).keys().map(|model| json!({"id": model, "object": "model", "owned_by": "test stand-in"})).collect();
     axum::Json(json!({"object": "list", "data": data})).into_response()
 }
 
@@ -344,9 +240,9 @@ async fn chat(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes
 
 /// The mode this request meets; counts down [`Mode::Times`].
 fn mode_of(shared: &Shared, model: &str) -> Mode {
-    let mut modes = locked(&shared.modes);
-    let key = if modes.contains_key(model) { model } else { "" };
-    let Some(mode) = modes.get_mut(key) else { return Mode::Ok };
+    let mut by_model = locked(&shared.modes);
+    let key = if by_model.contains_key(model) { model } else { "" };
+    let Some(mode) = by_model.get_mut(key) else { return Mode::Ok };
     let now = match mode {
         Mode::Times(0, _) => Mode::Ok,
         Mode::Times(left, inner) => {
@@ -355,7 +251,7 @@ fn mode_of(shared: &Shared, model: &str) -> Mode {
         }
         other => other.clone(),
     };
-    drop(modes);
+    drop(by_model);
     now
 }
 
@@ -364,12 +260,10 @@ fn refused(code: StatusCode, kind: &str, message: &str) -> (Response, String) {
     ((code, axum::Json(body)).into_response(), message.to_owned())
 }
 
-async fn answer(
-    shared: &Shared,
-    model: &str,
-    request: Value,
-    note: &(dyn Fn(&dyn Fn(&mut Seen)) + Sync),
-) -> (Response, String) {
+/// Changes what is kept of the request at hand.
+type Note<'a> = dyn Fn(&dyn Fn(&mut Seen)) + Sync + 'a;
+
+async fn answer(shared: &Shared, model: &str, request: Value, note: &Note<'_>) -> (Response, String) {
     let Some(judge) = locked(&shared.judges).get(model).cloned() else {
         let valid = locked(&shared.judges).keys().cloned().collect::<Vec<_>>().join(", ");
         let message = format!("The model `{model}` does not exist. Valid aliases: {valid}.");
@@ -388,8 +282,7 @@ async fn answer(
         return (page.into_response(), "html".into());
     }
     let (parts, request) = (request.clone(), request);
-    let decoded =
-        tokio::task::spawn_blocking(move || clip::decode(&parts)).await.unwrap_or_else(|error| Err(error.to_string()));
+    let decoded = tokio::task::spawn_blocking(move || clip::decode(&parts)).await.unwrap_or_else(|error| Err(error.to_string()));
     let clip = match decoded {
         Ok(clip) => clip,
         Err(message) => return refused(StatusCode::BAD_REQUEST, "BadRequestError", &message),
@@ -413,8 +306,7 @@ async fn answer(
             let half = reply.body(&request).to_string();
             let half = Bytes::from(half[..half.len() / 2].to_owned());
             let parts = futures_util::stream::iter([Ok(half), Err(std::io::Error::other("cut by the test"))]);
-            let response =
-                Response::builder().header("content-type", "application/json").header("content-length", "4096");
+            let response = Response::builder().header("content-type", "application/json").header("content-length", "4096");
             return (response.body(Body::from_stream(parts)).expect("the test's own response"), "cut".into());
         }
         _ => (),
@@ -437,11 +329,7 @@ pub fn serve_forever(port: u16) -> ! {
         let frames: Vec<_> = clip.pictures.iter().map(|picture| picture.code.map(|code| code.frame)).collect();
         println!(
             "{}: {:?} {}; frames {frames:?}, {} samples from source second {:?}",
-            request.model,
-            request.status,
-            request.answer,
-            clip.samples(),
-            clip.sound_secs_at(0)
+            request.model, request.status, request.answer, clip.samples(), clip.sound_secs_at(0)
         );
         told += 1;
     }
