@@ -208,6 +208,8 @@ fn diagnose(error: &gst::glib::Error, debug: Option<&str>) -> Ended {
         "the camera knows no such stream (404)".to_owned()
     } else if error.matches(gst::StreamError::TypeNotFound) || error.matches(gst::StreamError::WrongType) {
         "this is no recording that GStreamer can read (`ffprobe` shows what it is)".to_owned()
+    } else if error.matches(gst::StreamError::Demux) {
+        format!("this recording is damaged or cut off ({})", error.message().trim_end_matches('.'))
     } else if error.matches(gst::StreamError::CodecNotFound) || error.matches(gst::CoreError::MissingPlugin) {
         format!("a decoder is missing: {}", error.message())
     } else {

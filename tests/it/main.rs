@@ -2,4 +2,5 @@
 
 mod kit;
 mod watch_file;
+mod watch_rtsp;
 mod wire;

