@@ -166,7 +166,8 @@ fn watch(connection: &Connection, retry: &Retry, shared: &Shared) -> Ended {
         // decodebin can lose a demuxer's error (seen on truncated MP4s) and then waits for ever.
         let joined = connection.joined.load(Ordering::Relaxed);
         if !shared.live && !joined && began.elapsed() > retry.first_frame {
-            let reason = format!("GStreamer found no sound and no pictures in it within {} s", retry.first_frame.as_secs());
+            let reason =
+                format!("GStreamer found no sound and no pictures in it within {} s", retry.first_frame.as_secs());
             return Ended::Failed { reason, auth: false };
         }
         let settled = connection.settled.load(Ordering::Relaxed);

@@ -14,7 +14,9 @@ pub const LIMIT: Duration = Duration::from_secs(90);
 
 /// A panel file of these judges at one endpoint; `more` goes into each table.
 pub fn panel(dir: &Path, base_url: &str, models: &[&str], more: &str) -> PathBuf {
-    let table = |model: &&str| format!("[[judge]]\nname = \"{model}\"\nbase_url = \"{base_url}\"\nmodel = \"{model}\"\n{more}\n");
+    let table = |model: &&str| {
+        format!("[[judge]]\nname = \"{model}\"\nbase_url = \"{base_url}\"\nmodel = \"{model}\"\n{more}\n")
+    };
     let path = dir.join("panel.toml");
     std::fs::write(&path, models.iter().map(table).collect::<String>()).unwrap();
     path
@@ -29,7 +31,10 @@ fn watch(source: &str, endpoint: &Endpoint, models: &[&str], more: &[&str], code
 }
 
 pub fn three() -> (Endpoint, [&'static str; 3]) {
-    (Endpoint::start([("v1", Judge::default()), ("v2", Judge::default()), ("v3", Judge::default())]), ["v1", "v2", "v3"])
+    (
+        Endpoint::start([("v1", Judge::default()), ("v2", Judge::default()), ("v3", Judge::default())]),
+        ["v1", "v2", "v3"],
+    )
 }
 
 /// Start of each judged window's span and its label, in order.
@@ -74,7 +79,10 @@ fn a_recording_gives_exactly_the_planted_windows_with_the_pictures_of_training()
     let expected = [(0.0, "absent"), (5.0, "present"), (10.0, "absent"), (15.0, "present"), (20.0, "absent")];
     assert_eq!(labels(&events), expected.map(|(at, label)| (at, label.to_owned())));
     let ended = ended(&events);
-    assert_eq!((&ended["labels"]["vote_of_max"], &ended["labels"]["max_of_vote"]), (&"present".into(), &"present".into()));
+    assert_eq!(
+        (&ended["labels"]["vote_of_max"], &ended["labels"]["max_of_vote"]),
+        (&"present".into(), &"present".into())
+    );
     let alerts = events.iter().filter(|e| e["type"] == "ah.alert.raised.v1" && e["data"]["kind"] == "session");
     assert_eq!(alerts.count(), 1);
 
@@ -121,16 +129,18 @@ fn the_clip_is_the_same_in_h264() {
 #[test]
 fn each_stream_is_optional_and_judges_that_need_the_other_abstain() {
     let (endpoint, models) = three();
-    for (recipe, reason) in [
-        (Recipe::new(10.0).without_sound(), "no_audio"),
-        (Recipe::new(10.0).without_pictures(), "no_video"),
-    ] {
+    for (recipe, reason) in
+        [(Recipe::new(10.0).without_sound(), "no_audio"), (Recipe::new(10.0).without_pictures(), "no_video")]
+    {
         let run = watch(recipe.make().to_str().unwrap(), &endpoint, &models, &[], 1);
         let lost = lost_windows(&run.events());
         assert_eq!(lost.len(), 2);
         for event in &lost {
             assert_eq!(event["data"]["reason"], "all_abstained");
-            assert!(event["data"]["votes"].as_array().unwrap().iter().all(|v| v["abstention"]["reason"] == reason), "{event}");
+            assert!(
+                event["data"]["votes"].as_array().unwrap().iter().all(|v| v["abstention"]["reason"] == reason),
+                "{event}"
+            );
         }
         assert!(run.stderr.contains("nothing could be judged"), "{}", run.stderr);
         assert!(labels(&run.events()).is_empty());
@@ -145,7 +155,8 @@ fn judges_of_one_medium_judge_a_source_of_one_medium() {
     let endpoint = Endpoint::start([("ear", hears)]);
     let panel = panel(dir.path(), &endpoint.base_url(), &["ear"], "accepts = [\"audio\"]");
     let path = Recipe::new(10.0).without_pictures().plant_sound(&[1], 1).make();
-    let run = ahwatch(["watch", path.to_str().unwrap(), "--panel", panel.to_str().unwrap()]).finish(LIMIT).expect_code(0);
+    let run =
+        ahwatch(["watch", path.to_str().unwrap(), "--panel", panel.to_str().unwrap()]).finish(LIMIT).expect_code(0);
     assert_eq!(labels(&run.events()), [(0.0, "absent".to_owned()), (5.0, "present".to_owned())]);
 }
 
@@ -265,14 +276,16 @@ fn whatever_an_endpoint_does_wrong_is_an_abstention_with_its_reason_and_never_ab
         endpoint.set(mode);
         let dir = tempfile::tempdir().unwrap();
         let panel = panel(dir.path(), &endpoint.base_url(), &["v1"], "deadline_ms = 2000");
-        let run = ahwatch(["watch", path.to_str().unwrap(), "--panel", panel.to_str().unwrap()]).finish(LIMIT).expect_code(1);
+        let run =
+            ahwatch(["watch", path.to_str().unwrap(), "--panel", panel.to_str().unwrap()]).finish(LIMIT).expect_code(1);
         let lost = lost_windows(&run.events());
         assert_eq!(lost[0]["data"]["votes"][0]["abstention"]["reason"], reason, "{}", lost[0]);
         assert_eq!(ended(&run.events())["labels"]["vote_of_max"], "undecided");
     }
     let dir = tempfile::tempdir().unwrap();
     let panel = panel(dir.path(), "http://127.0.0.1:9/v1", &["v1"], "deadline_ms = 1000");
-    let run = ahwatch(["watch", path.to_str().unwrap(), "--panel", panel.to_str().unwrap()]).finish(LIMIT).expect_code(1);
+    let run =
+        ahwatch(["watch", path.to_str().unwrap(), "--panel", panel.to_str().unwrap()]).finish(LIMIT).expect_code(1);
     assert_eq!(lost_windows(&run.events())[0]["data"]["votes"][0]["abstention"]["reason"], "unreachable");
 }
 
@@ -283,7 +296,9 @@ fn a_dead_judge_of_three_stays_in_the_denominator() {
     endpoint.set_model("v2", Mode::status(500));
     let dir = tempfile::tempdir().unwrap();
     let panel = panel(dir.path(), &endpoint.base_url(), &models, "deadline_ms = 2000");
-    let watch = |code| ahwatch(["watch", path.to_str().unwrap(), "--panel", panel.to_str().unwrap()]).finish(LIMIT).expect_code(code);
+    let watch = |code| {
+        ahwatch(["watch", path.to_str().unwrap(), "--panel", panel.to_str().unwrap()]).finish(LIMIT).expect_code(code)
+    };
     assert_eq!(labels(&watch(0).events()), [(0.0, "absent".to_owned()), (5.0, "present".to_owned())]);
     endpoint.set_model("v3", Mode::status(500));
     let run = watch(0);

@@ -35,10 +35,14 @@ fn a_camera_gives_the_same_windows_pictures_and_labels_as_the_recording() {
     let expected = [(0.0, "absent"), (5.0, "present"), (10.0, "absent"), (15.0, "present"), (20.0, "absent")];
     assert_eq!(labels(&file.events()), expected.map(|(at, label)| (at, label.to_owned())));
     // The server drops up to 200 ms of the end, which may cost the partial window its last kept pictures or itself.
-    assert_eq!(labels(&live.events())[..4], expected[..4].iter().map(|(at, l)| (*at, (*l).to_owned())).collect::<Vec<_>>());
+    assert_eq!(
+        labels(&live.events())[..4],
+        expected[..4].iter().map(|(at, l)| (*at, (*l).to_owned())).collect::<Vec<_>>()
+    );
     books_are_exact(&live.events());
     for model in models {
-        let (file, live) = (by_first_picture(&by_file.requests(), model), by_first_picture(&by_camera.requests(), model));
+        let (file, live) =
+            (by_first_picture(&by_file.requests(), model), by_first_picture(&by_camera.requests(), model));
         for ((in_file, _), (in_camera, seen)) in file.iter().zip(&live).take(4) {
             assert_eq!(in_file, in_camera);
             let clip = seen.clip.as_ref().unwrap();
@@ -126,11 +130,13 @@ fn refused_credentials_and_unknown_streams_are_told_without_the_password() {
         assert!(!text.contains("s3cr") && !text.contains("right@"), "{text}");
     }
 
-    let live = watch(&camera.url_as("user:right@", "/live"), &endpoint, &models, &["--once"]).finish(LIMIT).expect_code(0);
+    let live =
+        watch(&camera.url_as("user:right@", "/live"), &endpoint, &models, &["--once"]).finish(LIMIT).expect_code(0);
     assert!(!labels(&live.events()).is_empty());
     assert!(!live.stdout.contains("right@") && !live.stderr.contains("right@"));
 
-    let run = watch(&camera.url_as("user:right@", "/nowhere"), &endpoint, &models, &["--once"]).finish(LIMIT).expect_code(1);
+    let run =
+        watch(&camera.url_as("user:right@", "/nowhere"), &endpoint, &models, &["--once"]).finish(LIMIT).expect_code(1);
     assert!(run.stderr.contains("404"), "{}", run.stderr);
 }
 
@@ -159,7 +165,8 @@ fn two_sources_side_by_side_are_two_sessions() {
     let (one, two) = (camera.url("/one"), camera.url("/two"));
     let run = watch(&one, &endpoint, &models, &[&two, "--once"]).finish(LIMIT).expect_code(0);
     let events = run.events();
-    let mut sessions: Vec<&Value> = events.iter().filter(|e| e["type"] == "ah.session.ended.v1").map(|e| &e["subject"]).collect();
+    let mut sessions: Vec<&Value> =
+        events.iter().filter(|e| e["type"] == "ah.session.ended.v1").map(|e| &e["subject"]).collect();
     sessions.dedup();
     assert_eq!(sessions.len(), 2);
     for session in sessions {

@@ -122,7 +122,11 @@ pub fn uri(uri: &str, limit: Duration, enough: impl Fn(&Seen) -> bool) -> Result
             None if enough(&seen.lock().expect("decoder")) => break Ok(false),
             None if started.elapsed() > limit => {
                 let seen = seen.lock().expect("decoder");
-                break Err(format!("time is up with {} pictures, {} blocks of sound", seen.pictures.len(), seen.sound.len()));
+                break Err(format!(
+                    "time is up with {} pictures, {} blocks of sound",
+                    seen.pictures.len(),
+                    seen.sound.len()
+                ));
             }
             // decodebin drops an error its demuxer posts while being activated: about one truncated MP4 in ten.
             None if uri.starts_with("file:") && decoder.num_src_pads() == 0 && started.elapsed() > NO_STREAMS => {

@@ -88,7 +88,8 @@ impl Endpoint {
             .layer(DefaultBodyLimit::max(64 << 20))
             .with_state(Arc::clone(&shared));
         let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("runtime");
+            let runtime =
+                tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("runtime");
             runtime.block_on(async {
                 let listener = tokio::net::TcpListener::from_std(listener).expect("listener");
                 tokio::select! {
@@ -180,7 +181,10 @@ async fn models(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Respon
     if let Some(refused) = unauthorized(&shared, &headers) {
         return refused;
     }
-    let data: Vec<_> = locked(&shared.judges).keys().map(|model| json!({"id": model, "object": "model", "owned_by": "test stand-in"})).collect();
+    let data: Vec<_> = locked(&shared.judges)
+        .keys()
+        .map(|model| json!({"id": model, "object": "model", "owned_by": "test stand-in"}))
+        .collect();
     axum::Json(json!({"object": "list", "data": data})).into_response()
 }
 
@@ -282,7 +286,8 @@ async fn answer(shared: &Shared, model: &str, request: Value, note: &Note<'_>) -
         return (page.into_response(), "html".into());
     }
     let (parts, request) = (request.clone(), request);
-    let decoded = tokio::task::spawn_blocking(move || clip::decode(&parts)).await.unwrap_or_else(|error| Err(error.to_string()));
+    let decoded =
+        tokio::task::spawn_blocking(move || clip::decode(&parts)).await.unwrap_or_else(|error| Err(error.to_string()));
     let clip = match decoded {
         Ok(clip) => clip,
         Err(message) => return refused(StatusCode::BAD_REQUEST, "BadRequestError", &message),
@@ -306,7 +311,8 @@ async fn answer(shared: &Shared, model: &str, request: Value, note: &Note<'_>) -
             let half = reply.body(&request).to_string();
             let half = Bytes::from(half[..half.len() / 2].to_owned());
             let parts = futures_util::stream::iter([Ok(half), Err(std::io::Error::other("cut by the test"))]);
-            let response = Response::builder().header("content-type", "application/json").header("content-length", "4096");
+            let response =
+                Response::builder().header("content-type", "application/json").header("content-length", "4096");
             return (response.body(Body::from_stream(parts)).expect("the test's own response"), "cut".into());
         }
         _ => (),
@@ -329,7 +335,11 @@ pub fn serve_forever(port: u16) -> ! {
         let frames: Vec<_> = clip.pictures.iter().map(|picture| picture.code.map(|code| code.frame)).collect();
         println!(
             "{}: {:?} {}; frames {frames:?}, {} samples from source second {:?}",
-            request.model, request.status, request.answer, clip.samples(), clip.sound_secs_at(0)
+            request.model,
+            request.status,
+            request.answer,
+            clip.samples(),
+            clip.sound_secs_at(0)
         );
         told += 1;
     }

@@ -64,12 +64,16 @@ impl Show {
                 text = "(".to_owned();
                 let pictures = recipe.pictures().is_some();
                 if pictures {
-                    let encoder = "x264enc tune=zerolatency speed-preset=ultrafast pass=quant quantizer=23 key-int-max=25";
+                    let encoder =
+                        "x264enc tune=zerolatency speed-preset=ultrafast pass=quant quantizer=23 key-int-max=25";
                     text += &format!(" appsrc name=pictures is-live=true ! clocksync ! {encoder} ! {H264}");
                 }
                 if recipe.sound().is_some() {
                     let encoder = "audioconvert ! avenc_aac bitrate=64000";
-                    text += &format!(" appsrc name=sound is-live=true ! clocksync ! {encoder} ! {}", aac(u8::from(pictures)));
+                    text += &format!(
+                        " appsrc name=sound is-live=true ! clocksync ! {encoder} ! {}",
+                        aac(u8::from(pictures))
+                    );
                 }
                 let recipe = recipe.clone();
                 factory.connect_media_configure(move |_, media| feed(media, &recipe, born));
@@ -239,14 +243,17 @@ mod tests {
         assert!(seen.pictures.iter().all(|picture| picture.code.is_some_and(|code| code.marks == 1)));
         let first = seen.pictures[0].secs;
         let heard = tones::read(&seen.placed());
-        let worst = heard.anchors.iter().map(|a| (a.at as f64 / 16e3 - first - a.source_secs()).abs()).fold(0.0, f64::max);
+        let worst =
+            heard.anchors.iter().map(|a| (a.at as f64 / 16e3 - first - a.source_secs()).abs()).fold(0.0, f64::max);
         assert!(heard.anchors.len() >= 13 && worst < 0.000_2, "{worst} s out of step: {heard:?}");
     }
 
     #[test]
     fn a_live_show_goes_on_where_a_dead_camera_would_have() {
         let mut camera = Camera::start(Show::live(&Recipe::new(0.0).plant(&[0, 1, 2, 3, 4, 5])));
-        let enough = |seen: &decode::Seen| seen.pictures.len() >= 60 && (seen.pictures.len() > 150 || seen.joined().len() >= 16_000);
+        let enough = |seen: &decode::Seen| {
+            seen.pictures.len() >= 60 && (seen.pictures.len() > 150 || seen.joined().len() >= 16_000)
+        };
         let before = decode::uri(&camera.url("/live"), LIMIT, enough).expect("plays");
         camera.kill();
         assert!(decode::uri(&camera.url("/live"), LIMIT, |_| false).is_err(), "dead");
@@ -259,7 +266,8 @@ mod tests {
             assert!(frames.windows(2).all(|pair| pair[1] == pair[0] + 1), "{frames:?}");
             let zero = seen.pictures[5].secs - f64::from(frames[5]) / 25.0;
             let heard = tones::read(&seen.placed());
-            let worst = heard.anchors.iter().map(|a| (a.at as f64 / 16e3 - zero - a.source_secs()).abs()).fold(0.0, f64::max);
+            let worst =
+                heard.anchors.iter().map(|a| (a.at as f64 / 16e3 - zero - a.source_secs()).abs()).fold(0.0, f64::max);
             // Seldom (about one in twenty) no sound comes through at all; why is not known, so it is not insisted on.
             assert!(worst < 0.100, "{worst} s out of step");
         }
@@ -269,7 +277,8 @@ mod tests {
     fn strangers_and_wrong_paths_are_refused() {
         let show = Show::file(&Recipe::new(2.4));
         let camera = Camera::start_with(vec![("/live".into(), show)], Some(("viewer", "s3cret")));
-        let status = |login, path| match decode::uri(&camera.url_as(login, path), LIMIT, |seen| seen.pictures.len() > 5) {
+        let status = |login, path| match decode::uri(&camera.url_as(login, path), LIMIT, |seen| seen.pictures.len() > 5)
+        {
             Ok(seen) => format!("{} pictures", seen.pictures.len().min(6)),
             Err(error) => error,
         };
