@@ -1,4 +1,5 @@
 //! The one integration test binary.
 
 mod kit;
+mod tidy;
 mod wire;
