@@ -57,8 +57,9 @@ fn code(text: &str) -> String {
         } else if c == '"' {
             let mut escaped = false;
             let ends = |c| {
-                let was = std::mem::replace(&mut escaped, c == '\\' && !escaped);
-                c == '"' && !was
+                let ends = c == '"' && !escaped;
+                escaped = c == '\\' && !escaped;
+                ends
             };
             rest.get(1..).and_then(|r| r.find(ends)).map_or(rest.len(), |end| end + 2)
         } else if rest.starts_with("'\"'") {
