@@ -10,7 +10,7 @@ if ! command -v cargo-deny >/dev/null; then
     cargo install --quiet --locked --version 0.20.2 --root target/tools cargo-deny
 fi
 
-cargo deny --locked check bans licenses sources
+cargo deny --locked check --hide-inclusion-graph bans licenses sources
 
 # Fetching and judging are two steps, so that a network that is away is told from an advisory that was found.
 if timeout 60 cargo deny --locked fetch db >target/advisories.log 2>&1; then

@@ -78,7 +78,7 @@ impl Run {
 
     /// Starts it.
     pub fn start(mut self) -> Running {
-        let mut child = self.0.spawn().unwrap_or_else(|error| panic!("{:?}: {error}", self.0.get_program()));
+        let mut child = self.0.spawn().unwrap_or_else(|error| panic!("{}: {error}", self.0.get_program().display()));
         let (stdout, stderr) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
         let (out, err): (Arc<Mutex<String>>, Arc<Mutex<String>>) = Default::default();
         let readers = vec![collect(stdout, Arc::clone(&out)), collect(stderr, Arc::clone(&err))];
