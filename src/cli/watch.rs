@@ -15,6 +15,7 @@ use crate::run::Outcome;
 
 /// What to watch, and who judges.
 #[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct Options {
     /// Recordings and cameras: paths, `rtsp://` and `rtsps://` addresses.
     #[arg(value_name = "SOURCE")]
