@@ -207,9 +207,7 @@ fn judge_outcome(outcome: &Outcome, printed: bool) -> Exit {
         eprintln!("the output was closed before the end");
         return Exit::Failed;
     }
-    for error in &outcome.errors {
-        eprintln!("{error}");
-    }
+    // Said when they happened.
     if !outcome.errors.is_empty() {
         return Exit::Failed;
     }

@@ -10,4 +10,6 @@
 
 mod kit;
 mod tidy;
+mod watch_file;
+mod watch_rtsp;
 mod wire;
