@@ -1,1 +1,3 @@
+//! Measures what a stream costs.
+
 fn main() {}

@@ -8,6 +8,8 @@
 //!
 //! Shutdown is end of stream: when the stop handle goes, sources end, their channels close, and stages end one after the other.
 
+#![allow(clippy::disallowed_methods, reason = "this is the file that the bans on spawning point to")]
+
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

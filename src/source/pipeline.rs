@@ -90,9 +90,8 @@ impl Shared {
         loop {
             match self.sender.send_timeout(message, Duration::from_millis(100)) {
                 Ok(()) => return true,
-                Err(SendTimeoutError::Disconnected(_)) => return false,
                 Err(SendTimeoutError::Timeout(back)) if !self.stopped() => message = back,
-                Err(SendTimeoutError::Timeout(_)) => return false,
+                Err(_) => return false,
             }
         }
     }
