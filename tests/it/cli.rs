@@ -134,7 +134,9 @@ fn steady(mut event: Value) -> Value {
     }
     event["data"]["session"] = "-".into();
     if let Some(votes) = event["data"]["votes"].as_array_mut() {
-        votes.iter_mut().for_each(|vote| vote["latency_ms"] = "-".into());
+        for vote in votes {
+            vote["latency_ms"] = "-".into();
+        }
     }
     event
 }

@@ -57,6 +57,7 @@ pub fn ended(events: &[Value]) -> &Value {
 }
 
 /// What training takes of `count` pictures: `numpy.linspace(0, count - 1, n).round()`, from picture `first` on.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "picture numbers are small")]
 pub fn linspace(first: u32, count: u32, n: u32) -> Vec<u32> {
     (0..n).map(|k| first + (f64::from(k) * f64::from(count - 1) / f64::from(n - 1)).round() as u32).collect()
 }

@@ -192,7 +192,7 @@ fn an_interrupt_lets_what_is_under_way_finish_and_a_second_one_ends_at_once() {
     assert!(ended["coverage"]["dropped"]["shutdown_secs"].as_f64().unwrap() >= 4.9, "{ended:#}");
     books_are_exact(&finished.events());
 
-    let mut run = watch(&camera.url("/live"), &endpoint, &["v1"], &[]);
+    let run = watch(&camera.url("/live"), &endpoint, &["v1"], &[]);
     let seen = endpoint.requests().len();
     endpoint.wait_for(LIMIT, |requests| requests.len() > seen);
     run.signal("INT");
