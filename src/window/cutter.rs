@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::sound::{SoundRing, index_at, time_of};
 use super::stills::{Keep, Stills};
-use super::{Cutting, Piece, PieceSound, Still, Stream, Streams};
+use super::{Cutting, Piece, PieceSound, SAMPLE_RATE, Still, Stream, Streams};
 use crate::time::{MediaTime, Span};
 
 /// Timestamps are rounded on their way (MP4 to RTP's 90 kHz, Matroska to milliseconds): a picture this little before a
@@ -135,6 +135,12 @@ impl<R> Cutter<R> {
             open.refused += refused;
         }
         let (skip, mut zeros) = self.sound.place(time - origin);
+        // The clocks of the two streams differ: silence up to there would be time that never was.
+        let reach = self.stills.newest().unwrap_or_default() + self.cutting.window + self.cutting.stall;
+        let far = zeros > i64::from(SAMPLE_RATE) && time - origin > reach;
+        if far && self.streams.video && !self.ended.video {
+            return;
+        }
         while zeros > 0 {
             let count = usize::try_from(zeros).unwrap_or(PIECE).min(PIECE);
             self.sound.push_hole(count);

@@ -333,3 +333,46 @@ fn a_session_ends_at_its_longest_time_and_the_next_begins() {
     assert_eq!(ends.len(), 2);
     assert!((ends[0] - secs(12.0)).abs() <= secs(0.04) && (ends[0] + ends[1] - secs(20.0)).abs() <= secs(0.001));
 }
+
+/// What a live source gives, whatever its timestamps: its frames arrive one after the other.
+fn live_cuts(frames: Vec<Frame<u32>>) -> Vec<Cut> {
+    let mut timeline = Timeline::new(cutting(true), keep());
+    timeline.streams(Streams { audio: true, video: true });
+    let (mut out, mut arrival) = (Vec::new(), MediaTime::ZERO);
+    for frame in frames {
+        arrival += MediaTime::from_millis(10);
+        timeline.frame(frame, arrival, 0, &mut out);
+    }
+    timeline.finish(false, MediaTime::ZERO, &mut out);
+    out
+}
+
+#[test]
+fn sound_that_steps_far_ahead_alone_adds_no_time() {
+    let mut frames = interleave([pictures(secs(0.0), 250, 25, 1, 0), sound(secs(0.0), secs(10.0))].concat(), secs(0.0));
+    let mut rest =
+        interleave([pictures(secs(10.0), 250, 25, 1, 250), sound(secs(10.0), secs(10.0))].concat(), secs(0.0));
+    for frame in &mut rest {
+        if let Frame::Sound { time, .. } = frame {
+            *time += secs(3600.0);
+        }
+    }
+    frames.extend(rest);
+    let cuts = live_cuts(frames);
+    assert!(elapsed(&cuts) < secs(20.1), "{:?}", elapsed(&cuts));
+    let lost = cuts.iter().filter(|c| matches!(c, Cut::Unjudgeable { .. })).count();
+    assert!(lost <= 3, "{lost}");
+}
+
+#[test]
+fn two_jumps_in_a_row_lose_no_time() {
+    let mut frames = interleave([pictures(secs(0.0), 250, 25, 1, 0), sound(secs(0.0), secs(10.0))].concat(), secs(0.0));
+    frames.extend(pictures(secs(100.0), 1, 25, 1, 250));
+    frames.extend(interleave(
+        [pictures(secs(3700.0), 250, 25, 1, 251), sound(secs(3700.0), secs(10.0))].concat(),
+        secs(0.0),
+    ));
+    let cuts = live_cuts(frames);
+    assert!(elapsed(&cuts) < secs(20.2), "{:?}", elapsed(&cuts));
+    assert_eq!(windows(&cuts).len(), 4);
+}

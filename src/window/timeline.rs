@@ -99,11 +99,16 @@ impl<R> Timeline<R> {
         if let Some(session) = &mut self.session {
             session.last_arrival = arrival;
         }
-        let Some(current) = &mut self.current else {
+        if self.current.is_none() {
             self.begin(arrival, MediaTime::ZERO, out);
-            self.accept(frame, refused, out);
-            return;
-        };
+        }
+        self.place(frame, refused, arrival, out);
+        self.end_if_too_long(out);
+    }
+
+    /// A frame goes on in the current continuity, or is parked where it does not fit.
+    fn place(&mut self, frame: Frame<R>, refused: u32, arrival: MediaTime, out: &mut Vec<Cut>) {
+        let Some(current) = &mut self.current else { return };
         if current.is_parked(frame.stream()) || current.jumped(&frame) {
             current.parked.push_back((frame, refused));
             self.unpark(arrival, out);
@@ -113,7 +118,6 @@ impl<R> Timeline<R> {
                 self.unpark(arrival, out);
             }
         }
-        self.end_if_too_long(out);
     }
 
     /// Nothing arrived up to `arrival`: a live gap ends the continuity, a long one the session.
@@ -272,8 +276,9 @@ impl<R> Timeline<R> {
         // A live jump is no lost time: the next continuity begins where this one ended.
         let at = if self.cutting.live { began } else { arrival };
         self.begin(at, hole, out);
+        // They may have jumped again among themselves. The first is at home here, so this comes to an end.
         for (frame, refused) in parked {
-            self.accept(frame, refused, out);
+            self.place(frame, refused, arrival, out);
         }
     }
 
