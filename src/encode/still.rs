@@ -17,6 +17,7 @@ const PATIENCE: gst::ClockTime = gst::ClockTime::from_seconds(5);
 /// Encodes pictures one after another; one per source, in its cutting thread.
 pub struct StillEncoder {
     max_pixels: u32,
+    quality: u8,
     pipeline: gst::Pipeline,
     input: app::AppSrc,
     output: app::AppSink,
@@ -40,7 +41,7 @@ impl StillEncoder {
         let output = element("out")?.downcast::<app::AppSink>().map_err(|_| EncodeError::Pipeline)?;
         let size = element("size")?;
         pipeline.set_state(gst::State::Playing).map_err(|_| EncodeError::Pipeline)?;
-        Ok(Self { max_pixels, pipeline, input, output, size, shape: None })
+        Ok(Self { max_pixels, quality, pipeline, input, output, size, shape: None })
     }
 
     /// Encodes one picture, keeping its shape, in even sizes.
@@ -49,6 +50,15 @@ impl StillEncoder {
     /// The picture has no area, or the encoder refused it.
     pub fn encode(&mut self, time: MediaTime, image: &Image) -> Result<Still, EncodeError> {
         let (width, height) = fit(image.width, image.height, self.max_pixels).ok_or(EncodeError::Empty)?;
+        let encoded = self.push_and_pull(image, width, height);
+        if encoded.is_err() {
+            // A pipeline that failed takes no more, and what it still holds would be taken for the next picture.
+            *self = Self::new(self.max_pixels, self.quality)?;
+        }
+        Ok(Still { time, width, height, jpeg: encoded? })
+    }
+
+    fn push_and_pull(&mut self, image: &Image, width: u32, height: u32) -> Result<Bytes, EncodeError> {
         let shape = [image.width, image.height, width, height];
         if self.shape != Some(shape) {
             let caps = |w: u32, h: u32| -> Result<gst::Caps, EncodeError> {
@@ -73,7 +83,7 @@ impl StillEncoder {
         self.input.push_buffer(payload).map_err(|_| EncodeError::Jpeg)?;
         let jpeg = self.output.try_pull_sample(PATIENCE).ok_or(EncodeError::Jpeg)?;
         let jpeg = jpeg.buffer_owned().and_then(|b| b.into_mapped_buffer_readable().ok()).ok_or(EncodeError::Jpeg)?;
-        Ok(Still { time, width, height, jpeg: Bytes::copy_from_slice(&jpeg) })
+        Ok(Bytes::copy_from_slice(&jpeg))
     }
 }
 
@@ -104,5 +114,33 @@ fn pad_rows(planes: Vec<u8>, width: usize, height: usize) -> Vec<u8> {
 impl Drop for StillEncoder {
     fn drop(&mut self) {
         let _ = self.pipeline.set_state(gst::State::Null);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::Matrix;
+
+    fn grey(width: u32, height: u32) -> Image {
+        let (w, h) = (width as usize, height as usize);
+        Image {
+            data: vec![128; w * h * 3 / 2].into(),
+            width,
+            height,
+            strides: [w, w / 2, w / 2],
+            offsets: [0, w * h, w * h * 5 / 4],
+            matrix: Matrix::Bt601,
+            full_range: false,
+        }
+    }
+
+    #[test]
+    fn a_picture_that_cannot_be_encoded_spoils_no_later_one() {
+        let mut encoder = StillEncoder::new(8_294_400, 90).unwrap();
+        // JPEG ends at 65,535.
+        assert!(encoder.encode(MediaTime::ZERO, &grey(70_000, 16)).is_err());
+        let still = encoder.encode(MediaTime::ZERO, &grey(64, 48)).unwrap();
+        assert_eq!((still.width, still.height), (64, 48));
     }
 }
