@@ -201,6 +201,9 @@ fn pick<T>(option: Option<T>, typed: Option<T>, default: T, place: &Place, key: 
     }
 }
 
+/// A quarter of a picture's time at 25 a second.
+const LEAST_HOP_SECS: f64 = 0.01;
+
 fn build_window(raw: &RawWindow, overrides: &Overrides, file: &str, problems: &mut Problems) -> WindowConfig {
     let place = Place::new(file, "[window]");
     let (window_secs, at, key) =
@@ -216,9 +219,11 @@ fn build_window(raw: &RawWindow, overrides: &Overrides, file: &str, problems: &m
     let hop_default = defaults::HOP_SECS.min(window_secs);
     let (hop_secs, at, key) = pick(overrides.hop_secs, raw.hop_secs, hop_default, &place, "hop_secs");
     let hop = MediaTime::from_secs_f64(hop_secs);
-    if !(hop_secs > 0.0 && hop_secs <= window_secs && hop > MediaTime::ZERO) {
+    // Windows begin every hop: by the nanosecond they would fill the memory at once.
+    if !(LEAST_HOP_SECS..=window_secs).contains(&hop_secs) {
         let what = format!("{hop_secs} leaves time between windows that nobody judges, or is no step");
-        problems.push(&at, &key, what, format!("give more than 0 and at most window_secs ({window_secs})"));
+        let remedy = format!("give at least {LEAST_HOP_SECS} and at most window_secs ({window_secs})");
+        problems.push(&at, &key, what, remedy);
     }
     let max_pixels = raw.max_pixels.unwrap_or(defaults::MAX_PIXELS);
     check_pixels(max_pixels, &place, problems);
