@@ -13,6 +13,9 @@ use crate::window::{Stream, Streams};
 const LEAD: MediaTime = MediaTime::from_millis(1000);
 /// So long without any frame, while the cutter has nothing to do: the other stream has a hole, and is not waited for.
 const STARVED: Duration = Duration::from_millis(200);
+/// How much further a stream then goes by itself, before it waits again: the other may only be slow to decode, and must not
+/// find its windows closed when it comes.
+const ALONE: MediaTime = MediaTime::from_millis(2000);
 
 #[derive(Default)]
 struct State {
@@ -21,8 +24,8 @@ struct State {
     audio: MediaTime,
     video: MediaTime,
     frames: u64,
-    /// The stream that runs alone through a hole of the other.
-    alone: Option<Stream>,
+    /// The stream that runs alone through a hole of the other, and up to where.
+    alone: Option<(Stream, MediaTime)>,
 }
 
 /// Where a recording's two streams are.
@@ -54,20 +57,21 @@ impl Pace {
             Stream::Audio => Stream::Video,
             Stream::Video => Stream::Audio,
         };
-        if state.alone == Some(other) {
+        if state.alone.is_some_and(|(stream, _)| stream == other) {
             state.alone = None;
         }
         loop {
             let of_other = if other == Stream::Audio { state.audio } else { state.video };
             let both = state.streams.of(other) && !state.ended.of(other);
-            if !both || state.alone == Some(stream) || time <= of_other + LEAD || stopped() {
+            let alone = state.alone.is_some_and(|(_, until)| time <= until);
+            if !both || alone || time <= of_other + LEAD || stopped() {
                 break;
             }
             let before = state.frames;
             let (next, timeout) = self.moved.wait_timeout(state, STARVED).unwrap_or_else(PoisonError::into_inner);
             state = next;
             if timeout.timed_out() && state.frames == before && idle() {
-                state.alone = Some(stream);
+                state.alone = Some((stream, time + ALONE));
             }
         }
         match stream {
@@ -76,5 +80,24 @@ impl Pace {
         }
         state.frames += 1;
         self.moved.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_picture_lets_the_sound_run_on_a_little_at_a_time() {
+        let pace = Pace::default();
+        pace.begin(Streams { audio: true, video: true });
+        let began = crate::time::monotonic();
+        // No picture comes for long: the sound goes on through the hole, but not all at once, since a picture that is only
+        // slow to decode must not find its windows closed.
+        for block in 0..1000 {
+            pace.wait(Stream::Audio, MediaTime::from_millis(20 * block), || true, || false);
+        }
+        assert!(began.elapsed() > 5 * STARVED, "20 s of sound after {:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(10), "a hole is passed in the end: {:?}", began.elapsed());
     }
 }
