@@ -99,7 +99,10 @@ impl Description {
         super::pipeline::init()?;
         if let Some(source) = &self.source {
             let bin = self.source_bin(source)?;
-            self.element(&bin, "in")?;
+            if !self.element(&bin, "in")?.has_property("location") {
+                return Err(self
+                    .wrong("the element named in takes no `location`; without a part [source] none is needed".into()));
+            }
         }
         for (name, branch) in [("video", &self.video), ("audio", &self.audio)] {
             if let Some(branch) = branch {
@@ -184,5 +187,6 @@ mod tests {
         assert!(message("[video]\nnosuchelement ! appsink name=video").contains("nosuchelement"));
         assert!(message("[video]\nvideotestsrc ! fakesink name=video").contains("appsink"));
         assert!(message("[video]\nvideotestsrc ! appsink name=wideo").contains("name=video"));
+        assert!(message("[source]\nvideotestsrc name=in\n[video]\nappsink name=video").contains("location"));
     }
 }
