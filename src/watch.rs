@@ -25,6 +25,8 @@ use crate::window::{Cut, Window};
 
 /// No source has more windows before the panel at once, whatever its limits.
 const MOST_IN_FLIGHT: usize = 32;
+/// After the grace, a source that was stopped has so long to say where it ended.
+const DRAIN: std::time::Duration = std::time::Duration::from_millis(300);
 
 /// Who judges a source's windows.
 pub enum Judges {
@@ -92,6 +94,8 @@ pub struct Watcher {
     /// The session is over once nothing of it is under way.
     ending: Option<MediaTime>,
     lost: Option<(Instant, SourceState)>,
+    /// The source said that it ended, and how.
+    finished: bool,
     watched: Watched,
 }
 
@@ -122,6 +126,7 @@ impl Watcher {
             waiting: None,
             ending: None,
             lost: None,
+            finished: false,
             watched: Watched::default(),
         }
     }
@@ -147,7 +152,10 @@ impl Watcher {
                 Some((verdict, quality)) = self.in_flight.next(), if !self.in_flight.is_empty() => self.apply(&verdict, Some(quality)).await,
                 item = queue.recv(), if takes_more => match item {
                     Some(item) => self.take(item).await,
-                    None => open = false,
+                    None => {
+                        open = false;
+                        self.broken_off();
+                    }
                 },
                 () = expire(until) => break,
                 changed = grace.changed() => if changed.is_err() { break },
@@ -156,10 +164,26 @@ impl Watcher {
         // Past the grace: what is under way is cancelled; the session counts it as dropped.
         drop(std::mem::take(&mut self.in_flight));
         self.waiting = None;
+        if open {
+            self.drain(&mut queue).await;
+        }
         drop(queue);
         let elapsed = self.ending.unwrap_or(self.now);
         self.end_session(elapsed).await;
         self.watched
+    }
+
+    /// What was cut and not taken yet belongs to the session too, its windows as dropped time.
+    async fn drain(&mut self, queue: &mut mpsc::Receiver<Item>) {
+        let until = tokio::time::Instant::now() + DRAIN;
+        while self.ending.is_none()
+            && let Ok(Some(item)) = tokio::time::timeout_at(until, queue.recv()).await
+        {
+            match item {
+                Item::From(FromSource::Cut(Cut::Window(window), _)) => self.reach(window.span.end()),
+                item => self.take(item).await,
+            }
+        }
     }
 
     async fn take(&mut self, item: Item) {
@@ -173,11 +197,22 @@ impl Watcher {
             Item::From(FromSource::Lost(loss)) => self.source_lost(loss).await,
             Item::From(FromSource::Restored) => self.source_restored().await,
             Item::From(FromSource::Finished(finish)) => {
+                self.finished = true;
                 if let Some(error) = finish.error {
                     tracing::error!(source = %self.name, "{error}");
                     self.watched.error = Some(error);
                 }
             }
+        }
+    }
+
+    /// The source is gone without a word: one of its threads panicked.
+    fn broken_off(&mut self) {
+        if !self.finished {
+            let reason = "its thread broke off, which is a defect of this program".into();
+            let error = SourceError::Media { location: self.name.to_string(), reason };
+            tracing::error!(source = %self.name, "{error}");
+            self.watched.error = Some(error);
         }
     }
 
@@ -338,4 +373,67 @@ async fn judge(
     };
     verdict.outcome = Outcome::Votes(panel.judge(&set, &asks, due).await);
     (verdict, quality)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::judge::WindowId;
+    use crate::source::Finish;
+
+    #[tokio::test]
+    async fn windows_that_nobody_took_by_the_end_of_the_grace_are_dropped_time() {
+        let (events, mut receiver) = mpsc::channel(64);
+        let (items, queue) = mpsc::channel(8);
+        let (_grace, grace) = watch::channel(Some(tokio::time::Instant::now()));
+        let cut = |cut| Item::From(FromSource::Cut(cut, monotonic()));
+        items.send(cut(Cut::SessionBegan)).await.unwrap();
+        for index in 0..3 {
+            let start = MediaTime::from_millis(5000 * i64::from(index));
+            let span = Span::new(start, start + MediaTime::from_millis(5000));
+            let window = Window {
+                id: WindowId { continuity: 0, index },
+                media: span,
+                span,
+                full: true,
+                pictures: Vec::new(),
+                pictures_seen: 0,
+                pictures_expected: 0,
+                sound: None,
+                sound_missing: MediaTime::ZERO,
+                refused: 0,
+                audio_offset: None,
+            };
+            items.send(cut(Cut::Window(Box::new(window)))).await.unwrap();
+        }
+        drop(items);
+        let settings = Arc::new(SessionSettings::default());
+        let watcher = Watcher::new("a", false, Judges::Embedded, ClipCodec::Jpeg, settings, events);
+        watcher.run(queue, grace).await;
+        let mut ended = None;
+        while let Some(event) = receiver.recv().await {
+            if let EventKind::SessionEnded(summary) = event.kind {
+                ended = Some(summary);
+            }
+        }
+        let coverage = ended.unwrap().coverage;
+        assert_eq!(coverage.dropped(), MediaTime::from_millis(15_000));
+    }
+
+    #[tokio::test]
+    async fn a_source_that_breaks_off_without_a_word_is_an_error() {
+        for finishes in [true, false] {
+            let (events, _receiver) = mpsc::channel(16);
+            let (items, queue) = mpsc::channel(16);
+            let (_grace, grace) = watch::channel(None);
+            let settings = Arc::new(SessionSettings::default());
+            let watcher = Watcher::new("a", false, Judges::Embedded, ClipCodec::Jpeg, settings, events);
+            if finishes {
+                let finish = Finish { complete: true, missing: MediaTime::ZERO, error: None };
+                items.send(Item::From(FromSource::Finished(finish))).await.unwrap();
+            }
+            drop(items);
+            assert_eq!(watcher.run(queue, grace).await.error.is_none(), finishes);
+        }
+    }
 }
