@@ -45,7 +45,8 @@ impl std::fmt::Display for Location {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::File(path) => write!(f, "{}", path.display()),
-            Self::Rtsp(url) => write!(f, "{}", without_credentials(url)),
+            // Some cameras take the password in the path: `/user=admin&password=…`.
+            Self::Rtsp(url) => f.write_str(&crate::config::redact::redact_text(without_credentials(url).as_str())),
         }
     }
 }
@@ -179,4 +180,19 @@ pub enum SourceError {
     /// GStreamer itself is not there.
     #[error("GStreamer cannot be used: {0}; `make setup` installs what ahwatch needs")]
     Gstreamer(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_location_shows_a_password_wherever_it_stands() {
+        for url in
+            ["rtsp://user:hunter2@h/s", "rtsp://h:554/user=admin&password=hunter2&channel=1", "rtsp://h/s?pwd=hunter2"]
+        {
+            let location = Location::Rtsp(url::Url::parse(url).unwrap());
+            assert!(!format!("{location} {location:?}").contains("hunter2"), "{location}");
+        }
+    }
 }
