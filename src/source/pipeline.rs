@@ -169,8 +169,8 @@ pub(super) fn connect(spec: &Spec, shared: &Arc<Shared>) -> Result<Connection, S
                 pipeline.add(&bin).map_err(|e| SourceError::Gstreamer(e.to_string()))?;
             }
         }
-        connection.joined.store(true, Ordering::Relaxed);
-        connection.settled.store(true, Ordering::Relaxed);
+        connection.joined.store(true, Ordering::SeqCst);
+        connection.settled.store(true, Ordering::SeqCst);
         return start(spec, connection);
     };
     let bin = description.source_bin(source)?;
@@ -179,7 +179,8 @@ pub(super) fn connect(spec: &Spec, shared: &Arc<Shared>) -> Result<Connection, S
     let output = bin.by_name("out").unwrap_or_else(|| input.clone());
     let found = Arc::new(Mutex::new(Found::default()));
     if output.factory().is_some_and(|f| f.name() == "rtspsrc") {
-        announce(&output, &found);
+        let wanted = Streams { audio: description.audio.is_some(), video: description.video.is_some() };
+        announce(&output, &found, wanted);
     }
     pipeline.add(&bin).map_err(|e| SourceError::Gstreamer(e.to_string()))?;
     let (spec_, shared_, found_) = (spec.clone(), Arc::clone(shared), Arc::clone(&found));
@@ -188,12 +189,12 @@ pub(super) fn connect(spec: &Spec, shared: &Arc<Shared>) -> Result<Connection, S
         if let Some(bin) = weak.upgrade()
             && join(&spec_, &shared_, &found_, &bin, pad)
         {
-            joined.store(true, Ordering::Relaxed);
+            joined.store(true, Ordering::SeqCst);
         }
     });
     let (shared_, settled) = (Arc::clone(shared), Arc::clone(&connection.settled));
     output.connect_no_more_pads(move |_| {
-        settled.store(true, Ordering::Relaxed);
+        settled.store(true, Ordering::SeqCst);
         say_streams(&shared_, &found);
     });
     start(spec, connection)
@@ -228,21 +229,23 @@ fn locate(input: &gst::Element, location: &Location) {
 }
 
 fn percent_decode(text: &str) -> String {
-    let pair = format!("x={}", text.replace('+', "%2B"));
+    // What means something in a form only stands for itself here.
+    let pair = format!("x={}", text.replace('+', "%2B").replace('&', "%26"));
     url::form_urlencoded::parse(pair.as_bytes()).next().map_or_else(String::new, |(_, value)| value.into_owned())
 }
 
 /// `rtspsrc` tells of each stream in the camera's session description before any pad appears, and pads appear only with
-/// the first packet: this is where it is known what the camera has. Streams that are neither sound nor pictures are declined.
-fn announce(rtspsrc: &gst::Element, found: &Arc<Mutex<Found>>) {
+/// the first packet: this is where it is known what the camera has. Streams that are neither sound nor pictures, or that the
+/// description has no branch for, are declined.
+fn announce(rtspsrc: &gst::Element, found: &Arc<Mutex<Found>>, wanted: Streams) {
     let found = Arc::clone(found);
     rtspsrc.connect("select-stream", false, move |values| {
         let caps = values.get(2).and_then(|v| v.get::<gst::Caps>().ok());
         let media = caps.as_ref().and_then(|c| c.structure(0)).and_then(|s| s.get::<String>("media").ok());
         let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
         let wanted = match media.as_deref() {
-            Some("audio") => !std::mem::replace(&mut found.announced.audio, true),
-            Some("video") => !std::mem::replace(&mut found.announced.video, true),
+            Some("audio") if wanted.audio => !std::mem::replace(&mut found.announced.audio, true),
+            Some("video") if wanted.video => !std::mem::replace(&mut found.announced.video, true),
             _ => false,
         };
         Some(wanted.to_value())
@@ -380,4 +383,17 @@ fn frame(pulled: &gst::Sample, stream: Stream) -> Option<(Frame<Image>, MediaTim
 
 fn plane<T>(values: &[T], get: impl Fn(&T) -> Option<usize>) -> Option<[usize; 3]> {
     Some([get(values.first()?)?, get(values.get(1)?)?, get(values.get(2)?)?])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_reach_the_camera_as_typed() {
+        for (typed, password) in [("a&b=c", "a&b=c"), ("a+b", "a+b"), ("p%40ss%26%2B", "p@ss&+"), ("50%", "50%")] {
+            let url = url::Url::parse(&format!("rtsp://user:{typed}@host/s")).unwrap();
+            assert_eq!(percent_decode(url.password().unwrap()), password, "{typed}");
+        }
+    }
 }

@@ -75,7 +75,9 @@ pub fn supervise(spec: &Spec, retry: &Retry, sender: Sender<Incoming>, stop: Rec
         },
         Location::Rtsp(_) => camera(spec, retry, &shared),
     };
-    shared.say(Incoming::Finished(finish));
+    // Without it the cutter would not close its last window. It takes everything up to this or goes away, so that this
+    // wait ends, also after a stop.
+    let _ = shared.sender.send(Incoming::Finished(finish));
 }
 
 fn failed(error: SourceError) -> Finish {
@@ -91,7 +93,7 @@ fn recording(spec: &Spec, retry: &Retry, shared: &Arc<Shared>) -> Finish {
     match watch(&connection, retry, shared) {
         Ended::Stopped => Finish { complete: false, missing: MediaTime::ZERO, error: None },
         Ended::Failed { reason, .. } => failed(SourceError::Media { location: location(), reason }),
-        Ended::EndOfStream if !connection.joined.load(Ordering::Relaxed) => {
+        Ended::EndOfStream if !connection.joined.load(Ordering::SeqCst) => {
             failed(SourceError::Nothing { location: location() })
         }
         Ended::EndOfStream => {
@@ -164,13 +166,14 @@ fn watch(connection: &Connection, retry: &Retry, shared: &Shared) -> Ended {
             }
         }
         // decodebin can lose a demuxer's error (seen on truncated MP4s) and then waits for ever.
-        let joined = connection.joined.load(Ordering::Relaxed);
+        // In this order: branches are joined before it is known that no more will be.
+        let settled = connection.settled.load(Ordering::SeqCst);
+        let joined = connection.joined.load(Ordering::SeqCst);
         if !shared.live && !joined && began.elapsed() > retry.first_frame {
             let reason =
                 format!("GStreamer found no sound and no pictures in it within {} s", retry.first_frame.as_secs());
             return Ended::Failed { reason, auth: false };
         }
-        let settled = connection.settled.load(Ordering::Relaxed);
         if settled && !joined {
             return if shared.live {
                 Ended::Failed {
@@ -190,8 +193,10 @@ fn watch(connection: &Connection, retry: &Retry, shared: &Shared) -> Ended {
                 };
             }
             gst::MessageView::Error(error) => return diagnose(&error.error(), error.debug().as_deref()),
-            // Over TCP a vanished server is this warning, then an end of stream.
-            gst::MessageView::Warning(warning) => warned = Some(warning.error().message().to_owned()),
+            // Over TCP a vanished server is this warning, then an end of stream. Decoders warn too, of spoilt pictures.
+            gst::MessageView::Warning(warning) if warning.error().is::<gst::ResourceError>() => {
+                warned = Some(crate::config::redact::redact_text(warning.error().message()));
+            }
             _ => {}
         }
     }
@@ -217,4 +222,34 @@ fn diagnose(error: &gst::glib::Error, debug: Option<&str>) -> Ended {
         crate::config::redact::redact_text(error.message())
     };
     Ended::Failed { reason, auth }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::Description;
+    use crate::window::Stream;
+
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "the test is both ends of the channel")]
+    fn the_end_is_told_even_when_a_stop_meets_a_full_channel() {
+        let spec = Spec {
+            name: "a".into(),
+            location: Location::File("/does/not/exist.mp4".into()),
+            description: Description::shipped("file.gst", None).unwrap(),
+            realtime: false,
+            once: true,
+        };
+        let (sender, incoming) = crossbeam_channel::bounded(1);
+        sender.send(Incoming::StreamEnded(Stream::Audio)).unwrap();
+        let (running, stop) = crossbeam_channel::bounded(0);
+        drop(running);
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new();
+            thread.spawn_scoped(scope, || supervise(&spec, &Retry::default(), sender, stop)).unwrap();
+            std::thread::sleep(Duration::from_millis(500)); // the cutter has no time yet
+            assert!(matches!(incoming.recv(), Ok(Incoming::StreamEnded(_))));
+            assert!(matches!(incoming.recv(), Ok(Incoming::Finished(_))));
+        });
+    }
 }
