@@ -27,7 +27,7 @@ use crate::judge::panel::Panel;
 use crate::session::SessionSettings;
 use crate::source::{Description, Finish, Incoming, Location, Loss, Retry, SourceError, Spec, supervise};
 use crate::time::{MediaTime, monotonic};
-use crate::watch::{Judges, Watcher};
+use crate::watch::{Grace, Judges, Watcher};
 use crate::window::{Cut, Cutting, Timeline, Window};
 
 /// Frames that may wait between a source's threads and its cutter: about a second of both streams.
@@ -207,13 +207,13 @@ pub async fn run(
     let (grace, _) = tokio::sync::watch::channel(None);
     let mut tasks = tokio::task::JoinSet::new();
     for (spec, stills, cues) in prepared {
-        let watcher = watcher(&spec, config, &settings, panel.clone(), events.clone());
+        let watcher = watcher(&spec, config, &settings, panel.clone(), events.clone(), grace.subscribe());
         let (items, queue) = mpsc::channel(if spec.is_live() { CUTS_OF_A_CAMERA } else { CUTS_OF_A_FILE });
         let (cutting, stop) = (cutting(&spec, config), stopped.clone());
         std::thread::Builder::new()
             .name(format!("cut:{}", spec.name))
             .spawn(move || source_thread(&spec, cutting, stills, cues, &stop, &items))?;
-        tasks.spawn(watcher.run(queue, grace.subscribe()));
+        tasks.spawn(watcher.run(queue));
     }
     drop((events, stopped));
     let mut outcome = Outcome::default();
@@ -244,12 +244,13 @@ fn watcher(
     settings: &Arc<SessionSettings>,
     panel: Option<Arc<Panel>>,
     events: mpsc::Sender<Event>,
+    grace: Grace,
 ) -> Watcher {
     let judges = match panel {
         Some(panel) => Judges::Panel(panel),
         None => Judges::Embedded,
     };
-    Watcher::new(&spec.name, spec.is_live(), judges, config.window.clip_codec, Arc::clone(settings), events)
+    Watcher::new(&spec.name, spec.is_live(), judges, config.window.clip_codec, Arc::clone(settings), events, grace)
 }
 
 /// The body of a cutting thread.
@@ -328,16 +329,31 @@ pub fn printer(
 }
 
 /// Resolves at the first Ctrl-C or SIGTERM. A second one ends the process at once: whoever asks twice does not want to wait.
-pub async fn interrupted() {
+///
+/// Listens from the call on, whether the future is polled or not.
+pub fn interrupted() -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        tracing::error!("signals cannot be received; only a kill ends this process");
-        return std::future::pending().await;
-    };
-    tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-    tokio::spawn(async move {
-        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-        std::process::exit(130);
-    });
+    let (first, asked) = tokio::sync::oneshot::channel();
+    let signals = signal(SignalKind::interrupt()).and_then(|i| Ok((i, signal(SignalKind::terminate())?)));
+    match signals {
+        Ok((mut interrupt, mut terminate)) => drop(tokio::spawn(async move {
+            let mut first = Some(first);
+            loop {
+                tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+                match first.take() {
+                    Some(first) => drop(first.send(())),
+                    None => std::process::exit(130),
+                }
+            }
+        })),
+        Err(error) => {
+            tracing::error!(%error, "signals cannot be received; only a kill ends this process");
+            // Nobody will ever ask.
+            std::mem::forget(first);
+        }
+    }
+    async {
+        // The sender lives as long as the process.
+        let _ = asked.await;
+    }
 }

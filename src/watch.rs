@@ -74,6 +74,9 @@ pub fn session_settings(config: &Config) -> SessionSettings {
 
 type Judged = (Verdict, WindowQuality);
 
+/// The time at which what is still under way is given up; set when the program is stopped.
+pub type Grace = watch::Receiver<Option<tokio::time::Instant>>;
+
 /// The task of one source.
 pub struct Watcher {
     name: Arc<str>,
@@ -82,6 +85,7 @@ pub struct Watcher {
     codec: ClipCodec,
     settings: Arc<SessionSettings>,
     events: mpsc::Sender<Event>,
+    grace: Grace,
     /// Numbers the events outside any session.
     scope: Arc<str>,
     outside: u64,
@@ -109,6 +113,7 @@ impl Watcher {
         codec: ClipCodec,
         settings: Arc<SessionSettings>,
         events: mpsc::Sender<Event>,
+        grace: Grace,
     ) -> Self {
         Self {
             name: name.into(),
@@ -117,6 +122,7 @@ impl Watcher {
             codec,
             settings,
             events,
+            grace,
             scope: uuid::Uuid::now_v7().to_string().into(),
             outside: 0,
             session: None,
@@ -132,12 +138,8 @@ impl Watcher {
     }
 
     /// Runs until the source has ended and everything of it is judged, or until the time in `grace` has come.
-    pub async fn run(
-        mut self,
-        mut queue: mpsc::Receiver<Item>,
-        mut grace: watch::Receiver<Option<tokio::time::Instant>>,
-    ) -> Watched {
-        let mut open = true;
+    pub async fn run(mut self, mut queue: mpsc::Receiver<Item>) -> Watched {
+        let (mut open, mut grace) = (true, self.grace.clone());
         loop {
             self.admit();
             if let (Some(elapsed), true) = (self.ending, self.in_flight.is_empty() && self.waiting.is_none()) {
@@ -327,9 +329,24 @@ impl Watcher {
         self.send(event).await;
     }
 
+    /// Hands an event on. Whoever reads them may have stalled: that is waited for, but not past the grace of a stop.
     async fn send(&mut self, event: Event) {
+        let mut grace = self.grace.clone();
+        let too_late = async {
+            loop {
+                let until = *grace.borrow_and_update();
+                tokio::select! {
+                    () = expire(until) => break,
+                    Ok(()) = grace.changed() => {}
+                }
+            }
+        };
         // Closed only when whoever reads the events is gone, which ends the run by itself.
-        let _ = self.events.send(event).await;
+        tokio::select! {
+            biased;
+            _ = self.events.send(event) => {}
+            () = too_late => {}
+        }
     }
 
     fn reach(&mut self, time: MediaTime) {

@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use tokio::sync::{mpsc, oneshot};
@@ -12,6 +13,9 @@ use crate::alert::stdout::{Style, json_line, readable};
 use crate::config::redact::redact_url;
 use crate::config::{ClipCodec, Config, Judging, Overrides, RawConfig, Rule};
 use crate::run::Outcome;
+
+/// After a stop, the output may take so long to be written.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// What to watch, and who judges.
 #[derive(Debug, Args)]
@@ -175,14 +179,19 @@ async fn watch(config: &Config, options: &Options) -> Exit {
     let as_json = options.json || !std::io::stdout().is_terminal();
     let name_source = config.sources.len() > 1;
     let printer = crate::run::printer(receiver, move |event| print(event, as_json, name_source), broken);
+    let interrupted = crate::run::interrupted();
     let stop = async {
         tokio::select! {
-            () = crate::run::interrupted() => {}
+            () = interrupted => {}
             Ok(()) = output_broke => {}
         }
     };
     let ended = crate::run::run(config, events, stop).await;
-    let printed = printer.await;
+    let printed = match &ended {
+        // Who was asked to stop does not wait for ever for a reader that has stalled.
+        Ok(outcome) if outcome.stopped => tokio::time::timeout(LAST_WORDS, printer).await.unwrap_or(false),
+        _ => printer.await,
+    };
     match ended {
         Err(error) => {
             eprintln!("{error}");

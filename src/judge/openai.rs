@@ -163,6 +163,10 @@ impl Judge {
         let (deadline, place) = match due {
             Due::After(moment) => (moment + self.config.deadline, None),
             Due::AfterSending => {
+                // A recording waits as long as the endpoint asks to be left alone, and loses no window for it.
+                while let Some(until) = self.pause().filter(|until| *until > Instant::now()) {
+                    sleep_until(until).await;
+                }
                 let place = self.permits.acquire().await.ok();
                 (Instant::now() + self.config.deadline, place)
             }

@@ -31,8 +31,8 @@ async fn windows_that_nobody_took_by_the_end_of_the_grace_are_dropped_time() {
     }
     drop(items);
     let settings = Arc::new(SessionSettings::default());
-    let watcher = Watcher::new("a", false, Judges::Embedded, ClipCodec::Jpeg, settings, events);
-    watcher.run(queue, grace).await;
+    let watcher = Watcher::new("a", false, Judges::Embedded, ClipCodec::Jpeg, settings, events, grace);
+    watcher.run(queue).await;
     let mut ended = None;
     while let Some(event) = receiver.recv().await {
         if let EventKind::SessionEnded(summary) = event.kind {
@@ -50,12 +50,12 @@ async fn a_source_that_breaks_off_without_a_word_is_an_error() {
         let (items, queue) = mpsc::channel(16);
         let (_grace, grace) = watch::channel(None);
         let settings = Arc::new(SessionSettings::default());
-        let watcher = Watcher::new("a", false, Judges::Embedded, ClipCodec::Jpeg, settings, events);
+        let watcher = Watcher::new("a", false, Judges::Embedded, ClipCodec::Jpeg, settings, events, grace);
         if finishes {
             let finish = Finish { complete: true, missing: MediaTime::ZERO, error: None };
             items.send(Item::From(FromSource::Finished(finish))).await.unwrap();
         }
         drop(items);
-        assert_eq!(watcher.run(queue, grace).await.error.is_none(), finishes);
+        assert_eq!(watcher.run(queue).await.error.is_none(), finishes);
     }
 }

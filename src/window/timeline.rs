@@ -16,6 +16,8 @@ use crate::time::{MediaTime, Span};
 pub const GAP: MediaTime = MediaTime::from_millis(1000);
 /// How much of a stream's media may wait for the other stream to show whether timestamps jumped.
 const PATIENCE: MediaTime = MediaTime::from_millis(2000);
+/// No more frames wait than two seconds of both streams hold, whatever their timestamps say: pictures are large.
+const MOST_PARKED: usize = 256;
 
 /// Splits one source's frames. Pure: arrival times are passed in.
 pub struct Timeline<R> {
@@ -256,7 +258,7 @@ impl<R> Timeline<R> {
                 }
                 return;
             }
-            if (newest - at).abs() <= PATIENCE {
+            if (newest - at).abs() <= PATIENCE && current.parked.len() < MOST_PARKED {
                 return;
             }
         }
