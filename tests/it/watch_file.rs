@@ -306,3 +306,22 @@ fn a_dead_judge_of_three_stays_in_the_denominator() {
     assert_eq!(labels(&run.events()), [(0.0, "undecided".to_owned()), (5.0, "undecided".to_owned())]);
     assert_eq!(ended(&run.events())["labels"]["vote_of_max"], "undecided");
 }
+
+#[test]
+fn an_interrupted_recording_before_a_slow_panel_ends_in_time_with_every_second_accounted_for() {
+    let path = Recipe::new(33.0).make();
+    let endpoint = Endpoint::start([("v1", Judge::default())]);
+    endpoint.set(Mode::Slow);
+    let dir = tempfile::tempdir().unwrap();
+    let panel = panel(dir.path(), &endpoint.base_url(), &["v1"], "max_in_flight = 1");
+    let run = ahwatch(["watch", path.to_str().unwrap(), "--panel", panel.to_str().unwrap()]).start();
+    endpoint.wait_for(LIMIT, |requests| !requests.is_empty());
+    let asked = std::time::Instant::now();
+    run.signal("INT");
+    let run = run.finish(LIMIT).expect_code(0);
+    assert!(asked.elapsed() < Duration::from_secs(13), "{:?}", asked.elapsed());
+    books_are_exact(&run.events());
+    let coverage = &ended(&run.events())["coverage"];
+    assert!(coverage["dropped"]["shutdown_secs"].as_f64().unwrap() >= 4.9, "{coverage:#}");
+    assert_eq!(ended(&run.events())["labels"]["vote_of_max"], "undecided");
+}
