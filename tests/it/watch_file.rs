@@ -320,8 +320,9 @@ fn an_interrupted_recording_before_a_slow_panel_ends_in_time_with_every_second_a
     run.signal("INT");
     let run = run.finish(LIMIT).expect_code(0);
     assert!(asked.elapsed() < Duration::from_secs(13), "{:?}", asked.elapsed());
-    books_are_exact(&run.events());
-    let coverage = &ended(&run.events())["coverage"];
+    let events = run.events();
+    books_are_exact(&events);
+    let coverage = &ended(&events)["coverage"];
     assert!(coverage["dropped"]["shutdown_secs"].as_f64().unwrap() >= 4.9, "{coverage:#}");
-    assert_eq!(ended(&run.events())["labels"]["vote_of_max"], "undecided");
+    assert_eq!(ended(&events)["labels"]["vote_of_max"], "undecided");
 }
