@@ -122,7 +122,7 @@ fn still(path: &Path) {
     let planes: Vec<_> = (0..ROUNDS).flat_map(|_| &images).map(|image| image.data.clone()).collect();
     let (width, height) = (images[0].width, images[0].height);
     let (to_width, to_height) = fit(width, height, defaults::MAX_PIXELS).expect("area");
-    let mut through_jpeg = |scale: &str| {
+    let through_jpeg = |scale: &str| {
         let text = format!(
             "appsrc name=in format=time caps=video/x-raw,format=I420,width={width},height={height},framerate=2/1,colorimetry=1:4:0:0 \
              ! {scale} jpegenc quality={} ! appsink name=out sync=false",
