@@ -8,6 +8,8 @@
 //!
 //! Shutdown is end of stream: when the stop handle goes, sources end, their channels close, and stages end one after the other.
 
+#![allow(clippy::disallowed_methods, reason = "this is the file that the bans on spawning point to")]
+
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -307,23 +309,23 @@ fn cutting(spec: &Spec, config: &Config) -> Cutting {
     }
 }
 
-/// Writes events as they come, in a thread of their own, since writing may block. True: all were written. When one cannot be,
-/// `broken` is told and the rest are let go.
-pub async fn printer(
+/// Writes events as they come, in a thread of their own, since writing may block; begins at once. True: all were written.
+/// When one cannot be, `broken` is told and the rest are let go.
+pub fn printer(
     mut events: mpsc::Receiver<Event>,
     mut write: impl FnMut(&Event) -> std::io::Result<()> + Send + 'static,
     broken: tokio::sync::oneshot::Sender<()>,
-) -> bool {
+) -> impl Future<Output = bool> {
     let mut broken = Some(broken);
-    let work = move || {
+    let thread = tokio::task::spawn_blocking(move || {
         while let Some(event) = events.blocking_recv() {
             if broken.is_some() && write(&event).is_err() {
                 let _ = broken.take().map(|broken| broken.send(()));
             }
         }
         broken.is_some()
-    };
-    tokio::task::spawn_blocking(work).await.unwrap_or(false)
+    });
+    async { thread.await.unwrap_or(false) }
 }
 
 /// Resolves at the first Ctrl-C or SIGTERM. A second one ends the process at once: whoever asks twice does not want to wait.

@@ -17,12 +17,14 @@ pub(super) enum Track {
     H264(Bytes),
 }
 
-fn boxed(kind: &[u8; 4], parts: &[&[u8]]) -> Vec<u8> {
+fn boxed(kind: [u8; 4], parts: &[&[u8]]) -> Vec<u8> {
     let length: usize = 8 + parts.iter().map(|p| p.len()).sum::<usize>();
     let mut out = Vec::with_capacity(length);
     out.put_u32(size(length));
-    out.put_slice(kind);
-    parts.iter().for_each(|p| out.put_slice(p));
+    out.put_slice(&kind);
+    for part in parts {
+        out.put_slice(part);
+    }
     out
 }
 
@@ -51,8 +53,8 @@ fn sample_entry(track: &Track, width: u16, height: u16) -> Vec<u8> {
     entry.put_u16(24); // depth
     entry.put_u16(0xffff);
     match track {
-        Track::Jpeg => boxed(b"jpeg", &[&entry]),
-        Track::H264(avcc) => boxed(b"avc1", &[&entry, &boxed(b"avcC", &[avcc])]),
+        Track::Jpeg => boxed(*b"jpeg", &[&entry]),
+        Track::H264(avcc) => boxed(*b"avc1", &[&entry, &boxed(*b"avcC", &[avcc])]),
     }
 }
 
@@ -62,10 +64,10 @@ pub(super) fn write(track: &Track, width: u32, height: u32, pictures: &[Bytes]) 
     let count = size(pictures.len());
     let duration = count * PICTURE;
     let brand: &[u8; 4] = if matches!(track, Track::Jpeg) { b"qt  " } else { b"isom" };
-    let ftyp = boxed(b"ftyp", &[brand, &words(&[512]), brand, b"iso2", b"mp41"]);
+    let ftyp = boxed(*b"ftyp", &[brand, &words(&[512]), brand, b"iso2", b"mp41"]);
 
     let mvhd = boxed(
-        b"mvhd",
+        *b"mvhd",
         &[
             &words(&[0, 0, 0, TIMESCALE, duration, 0x0001_0000, 0x0100_0000, 0, 0]),
             &words(&UNITY),
@@ -74,27 +76,27 @@ pub(super) fn write(track: &Track, width: u32, height: u32, pictures: &[Bytes]) 
         ],
     );
     let tkhd = boxed(
-        b"tkhd",
+        *b"tkhd",
         &[&words(&[3, 0, 0, 1, 0, duration, 0, 0, 0, 0]), &words(&UNITY), &words(&[width << 16, height << 16])],
     );
-    let mdhd = boxed(b"mdhd", &[&words(&[0, 0, 0, TIMESCALE, duration, 0x55c4_0000])]);
-    let hdlr = boxed(b"hdlr", &[&words(&[0, 0]), b"vide", &[0; 12], b"video\0"]);
-    let vmhd = boxed(b"vmhd", &[&words(&[1, 0, 0])]);
-    let dinf = boxed(b"dinf", &[&boxed(b"dref", &[&words(&[0, 1]), &boxed(b"url ", &[&words(&[1])])])]);
-    let stsd = boxed(b"stsd", &[&words(&[0, 1]), &sample_entry(track, w, h)]);
-    let stts = boxed(b"stts", &[&words(&[0, 1, count, PICTURE])]);
+    let mdhd = boxed(*b"mdhd", &[&words(&[0, 0, 0, TIMESCALE, duration, 0x55c4_0000])]);
+    let hdlr = boxed(*b"hdlr", &[&words(&[0, 0]), b"vide", &[0; 12], b"video\0"]);
+    let vmhd = boxed(*b"vmhd", &[&words(&[1, 0, 0])]);
+    let dinf = boxed(*b"dinf", &[&boxed(*b"dref", &[&words(&[0, 1]), &boxed(*b"url ", &[&words(&[1])])])]);
+    let stsd = boxed(*b"stsd", &[&words(&[0, 1]), &sample_entry(track, w, h)]);
+    let stts = boxed(*b"stts", &[&words(&[0, 1, count, PICTURE])]);
     let stss = match track {
         Track::Jpeg => Vec::new(), // every picture stands alone
-        Track::H264(_) => boxed(b"stss", &[&words(&[0, 1, 1])]),
+        Track::H264(_) => boxed(*b"stss", &[&words(&[0, 1, 1])]),
     };
-    let stsc = boxed(b"stsc", &[&words(&[0, 1, 1, count, 1])]);
+    let stsc = boxed(*b"stsc", &[&words(&[0, 1, 1, count, 1])]);
     let sizes: Vec<u32> = pictures.iter().map(|p| size(p.len())).collect();
-    let stsz = boxed(b"stsz", &[&words(&[0, 0, count]), &words(&sizes)]);
+    let stsz = boxed(*b"stsz", &[&words(&[0, 0, count]), &words(&sizes)]);
     let moov = |offset: u32| {
-        let stco = boxed(b"stco", &[&words(&[0, 1, offset])]);
-        let stbl = boxed(b"stbl", &[&stsd, &stts, &stss, &stsc, &stsz, &stco]);
-        let mdia = boxed(b"mdia", &[&mdhd, &hdlr, &boxed(b"minf", &[&vmhd, &dinf, &stbl])]);
-        boxed(b"moov", &[&mvhd, &boxed(b"trak", &[&tkhd, &mdia])])
+        let stco = boxed(*b"stco", &[&words(&[0, 1, offset])]);
+        let stbl = boxed(*b"stbl", &[&stsd, &stts, &stss, &stsc, &stsz, &stco]);
+        let mdia = boxed(*b"mdia", &[&mdhd, &hdlr, &boxed(*b"minf", &[&vmhd, &dinf, &stbl])]);
+        boxed(*b"moov", &[&mvhd, &boxed(*b"trak", &[&tkhd, &mdia])])
     };
     let media: usize = pictures.iter().map(Bytes::len).sum();
     let head = ftyp.len() + moov(0).len() + 8;
@@ -103,6 +105,8 @@ pub(super) fn write(track: &Track, width: u32, height: u32, pictures: &[Bytes]) 
     out.put_slice(&moov(size(head)));
     out.put_u32(size(media + 8));
     out.put_slice(b"mdat");
-    pictures.iter().for_each(|p| out.put_slice(p));
+    for picture in pictures {
+        out.put_slice(picture);
+    }
     out.into()
 }

@@ -84,7 +84,7 @@ fn pad_rows(planes: Vec<u8>, width: usize, height: usize) -> Vec<u8> {
         return planes;
     }
     let round4 = |n: usize| n.next_multiple_of(4);
-    let chroma_stride = round4(width.next_multiple_of(2) / 2);
+    let chroma_stride = round4(half_width);
     let mut out = Vec::with_capacity(round4(width) * (height + 1) + 2 * chroma_stride * half_height);
     let mut copy = |from: &[u8], row: usize, stride: usize, rows: usize| {
         for line in from.chunks_exact(row) {

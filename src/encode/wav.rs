@@ -20,6 +20,8 @@ pub(super) fn write(pcm: &[i16]) -> Bytes {
     out.put_u16_le(16);
     out.put_slice(b"data");
     out.put_u32_le(bytes);
-    pcm.iter().for_each(|v| out.put_i16_le(*v));
+    for value in pcm {
+        out.put_i16_le(*value);
+    }
     out.into()
 }

@@ -117,9 +117,18 @@ impl Description {
         gst::parse::bin_from_description(part, false).map_err(|e| self.wrong(e.message().to_owned()))
     }
 
-    /// A branch as a bin; its open end becomes the bin's.
+    /// A branch as a bin; the open end of its first element becomes the bin's.
     pub(super) fn branch_bin(&self, part: &str) -> Result<gst::Bin, SourceError> {
-        gst::parse::bin_from_description(part, true).map_err(|e| self.wrong(e.message().to_owned()))
+        // Not GStreamer's own ghosting: it looks inside decodebin too, and takes a pad there that decodebin needs.
+        let bin = gst::parse::bin_from_description(part, false).map_err(|e| self.wrong(e.message().to_owned()))?;
+        // A bin lists its newest element first.
+        let open = bin.children().into_iter().rev().filter_map(|e| e.static_pad("sink")).find(|pad| !pad.is_linked());
+        if let Some(pad) = open {
+            let ghost = gst::GhostPad::builder_with_target(&pad).map(|g| g.name("sink").build());
+            let added = ghost.map_err(|e| e.to_string()).and_then(|g| bin.add_pad(&g).map_err(|e| e.to_string()));
+            added.map_err(|e| self.wrong(e))?;
+        }
+        Ok(bin)
     }
 
     pub(super) fn element(&self, bin: &gst::Bin, name: &str) -> Result<gst::Element, SourceError> {

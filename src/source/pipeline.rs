@@ -90,9 +90,8 @@ impl Shared {
         loop {
             match self.sender.send_timeout(message, Duration::from_millis(100)) {
                 Ok(()) => return true,
-                Err(SendTimeoutError::Disconnected(_)) => return false,
                 Err(SendTimeoutError::Timeout(back)) if !self.stopped() => message = back,
-                Err(SendTimeoutError::Timeout(_)) => return false,
+                Err(_) => return false,
             }
         }
     }
@@ -291,25 +290,23 @@ fn join(spec: &Spec, shared: &Arc<Shared>, found: &Arc<Mutex<Found>>, bin: &gst:
     if announced {
         say_streams(shared, found);
     }
-    let branch = match branch(spec, shared, stream) {
-        Ok(branch) => branch,
-        Err(error) => {
-            tracing::error!(source = shared.name, %error, "a branch could not be built");
-            return false;
-        }
-    };
-    let Some(pipeline) = bin.parent().and_downcast::<gst::Pipeline>() else { return false };
-    let added = pipeline.add(&branch).is_ok();
-    let Some(sink) = branch.static_pad("sink") else { return false };
-    // The pad is inside the source's bin: it comes out by a ghost pad.
-    let Ok(ghost) = gst::GhostPad::with_target(pad) else { return false };
-    let _ = ghost.set_active(true);
-    let joined =
-        added && bin.add_pad(&ghost).is_ok() && ghost.link(&sink).is_ok() && branch.sync_state_with_parent().is_ok();
-    if !joined {
-        tracing::error!(source = shared.name, stream = ?stream, "a stream could not be joined to its branch");
+    let attached = branch(spec, shared, stream).map_err(|e| e.to_string()).and_then(|branch| attach(bin, &branch, pad));
+    if let Err(reason) = &attached {
+        tracing::error!(source = shared.name, ?stream, reason, "a stream could not be joined to its branch");
     }
-    joined
+    attached.is_ok()
+}
+
+/// Links a pad inside the source's bin to a branch beside it.
+fn attach(bin: &gst::Bin, branch: &gst::Bin, pad: &gst::Pad) -> Result<(), String> {
+    let pipeline = bin.parent().and_downcast::<gst::Pipeline>().ok_or("the pipeline is gone")?;
+    pipeline.add(branch).map_err(|e| e.to_string())?;
+    let sink = branch.static_pad("sink").ok_or("the branch has no open end to join")?;
+    let ghost = gst::GhostPad::with_target(pad).map_err(|e| e.to_string())?;
+    ghost.set_active(true).map_err(|e| e.to_string())?;
+    bin.add_pad(&ghost).map_err(|e| e.to_string())?;
+    ghost.link(&sink).map_err(|e| e.to_string())?;
+    branch.sync_state_with_parent().map_err(|e| e.to_string())
 }
 
 /// A branch whose appsink delivers frames.

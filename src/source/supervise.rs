@@ -163,8 +163,15 @@ fn watch(connection: &Connection, retry: &Retry, shared: &Shared) -> Ended {
                 _ => {}
             }
         }
+        // decodebin can lose a demuxer's error (seen on truncated MP4s) and then waits for ever.
+        let joined = connection.joined.load(Ordering::Relaxed);
+        if !shared.live && !joined && began.elapsed() > retry.first_frame {
+            let reason =
+                format!("GStreamer found no sound and no pictures in it within {} s", retry.first_frame.as_secs());
+            return Ended::Failed { reason, auth: false };
+        }
         let settled = connection.settled.load(Ordering::Relaxed);
-        if settled && !connection.joined.load(Ordering::Relaxed) {
+        if settled && !joined {
             return if shared.live {
                 Ended::Failed {
                     reason: "the camera has neither sound nor pictures that GStreamer can decode".into(),
@@ -202,6 +209,8 @@ fn diagnose(error: &gst::glib::Error, debug: Option<&str>) -> Ended {
         "the camera knows no such stream (404)".to_owned()
     } else if error.matches(gst::StreamError::TypeNotFound) || error.matches(gst::StreamError::WrongType) {
         "this is no recording that GStreamer can read (`ffprobe` shows what it is)".to_owned()
+    } else if error.matches(gst::StreamError::Demux) {
+        format!("this recording is damaged or cut off ({})", error.message().trim_end_matches('.'))
     } else if error.matches(gst::StreamError::CodecNotFound) || error.matches(gst::CoreError::MissingPlugin) {
         format!("a decoder is missing: {}", error.message())
     } else {

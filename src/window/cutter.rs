@@ -26,7 +26,7 @@ struct Open {
     first_picture: Option<MediaTime>,
     pictures: u32,
     refused: u32,
-    /// The t_k of rule 2, once the frame period is known well enough; how many of them a picture has passed.
+    /// The `t_k` of rule 2, once the frame period is known well enough; how many of them a picture has passed.
     targets: Option<Vec<MediaTime>>,
     passed: usize,
 }
@@ -51,6 +51,7 @@ pub struct Cutter<R> {
 
 impl<R> Cutter<R> {
     /// A cutter for a continuity of a source that has these streams.
+    #[must_use]
     pub fn new(cutting: Cutting, streams: Streams, keep: Keep<R>) -> Self {
         let capacity = cutting.window + cutting.stall + MediaTime::from_millis(2000);
         Self {

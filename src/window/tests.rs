@@ -1,5 +1,12 @@
 //! Properties of cutting, on frames that carry their own number.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "frames of a test are few"
+)]
+
 use proptest::prelude::*;
 
 use super::*;
@@ -276,7 +283,7 @@ fn when_the_sound_stops_windows_close_two_seconds_late_and_are_not_judged() {
         );
     }
     assert!(matches!(&closed[0], (at, Cut::Window(_)) if *at < secs(5.1)));
-    assert!(matches!(&closed[1], (at, Cut::Unjudgeable { span, reason: crate::judge::LostReason::MissingMedia, .. })
+    assert!(matches!(&closed[1], (at, Cut::Unjudgeable { span, reason: LostReason::MissingMedia, .. })
         if (secs(11.9)..secs(12.1)).contains(at) && *span == Span::new(secs(5.0), secs(10.0))));
 }
 

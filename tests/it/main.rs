@@ -1,4 +1,16 @@
 //! The one integration test binary.
 
+#![allow(clippy::disallowed_methods, reason = "tests and their peers have threads and clocks of their own")]
+#![allow(
+    clippy::format_push_string,
+    clippy::large_stack_arrays,
+    clippy::type_complexity,
+    reason = "a matter of speed and of interfaces, which tests have none of"
+)]
+
+mod cli;
 mod kit;
+mod tidy;
+mod watch_file;
+mod watch_rtsp;
 mod wire;

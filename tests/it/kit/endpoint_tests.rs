@@ -18,6 +18,7 @@ fn clip_mp4(recording: &Path, encode: &str) -> Vec<u8> {
     let text = format!(
         "filesrc name=in ! decodebin ! videorate drop-only=true ! video/x-raw,framerate=2/1 ! videoconvert ! {encode} ! filesink name=out"
     );
+    gst::init().expect("GStreamer");
     let bin = gst::parse::launch(&text).expect("encoder").downcast::<gst::Pipeline>().expect("pipeline");
     bin.by_name("in").expect("in").set_property("location", recording.to_str().expect("UTF-8"));
     bin.by_name("out").expect("out").set_property("location", out.path().to_str().expect("UTF-8"));

@@ -206,7 +206,6 @@ impl Recipe {
     }
 
     fn encode(&self, path: &Path, stamp: Stamp) {
-        gst::init().expect("GStreamer");
         let mux = match self.container {
             Container::Mp4 => "mp4mux",
             Container::Mkv => "matroskamux",
@@ -273,6 +272,7 @@ pub fn run_to_end(pipeline: &gst::Pipeline) {
 /// The file `make` writes for `recipe`, from the store if it is there. Concurrent calls for one recipe make it once.
 fn kept(recipe: &impl Debug, extension: &str, make: impl FnOnce(&Path)) -> PathBuf {
     static MADE: LazyLock<Mutex<HashMap<u64, Arc<Mutex<()>>>>> = LazyLock::new(Mutex::default);
+    gst::init().expect("GStreamer");
     let mut hasher = DefaultHasher::new();
     let kit = [include_str!("codes.rs"), include_str!("tones.rs"), include_str!("feed.rs"), include_str!("media.rs")];
     (kit, format!("{recipe:?}"), extension).hash(&mut hasher);
@@ -314,7 +314,6 @@ pub fn not_media() -> PathBuf {
 /// A sound container with neither pictures nor sound: an MP4 of one text track.
 pub fn only_text() -> PathBuf {
     kept(&"text", "mp4", |to| {
-        gst::init().expect("GStreamer");
         let text = "appsrc name=text format=time caps=text/x-raw,format=utf8 ! mux.subtitle_0 mp4mux name=mux ! filesink name=out";
         let bin = gst::parse::launch(text).expect("recorder").downcast::<gst::Pipeline>().expect("a pipeline");
         bin.by_name("out").expect("sink").set_property("location", to.to_str().expect("UTF-8"));

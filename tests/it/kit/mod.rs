@@ -16,7 +16,10 @@
     clippy::cast_possible_wrap,
     reason = "sizes of test media are small"
 )]
+#![allow(clippy::doc_markdown, clippy::format_push_string, reason = "prose and pipeline text")]
+#![allow(clippy::large_stack_arrays, reason = "a second of silence")]
 
+pub mod behaviour;
 pub mod clip;
 pub mod codes;
 pub mod decode;

@@ -1,5 +1,6 @@
 //! The program itself, run as a user runs it.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
@@ -52,8 +53,28 @@ impl Finished {
     }
 }
 
+/// A line of standard output. What is an event must fit the schemas that ship, whichever test it is in.
 fn event(line: &str) -> Value {
-    serde_json::from_str(line).unwrap_or_else(|_| Value::String(line.to_owned()))
+    let Ok(event) = serde_json::from_str::<Value>(line) else { return Value::String(line.to_owned()) };
+    if let Some(kind) = event["type"].as_str().filter(|kind| kind.starts_with("ah.")) {
+        for (schema, value) in [("cloudevent", &event), (kind, &event["data"])] {
+            if let Err(error) = schema_of(schema).validate(value) {
+                panic!("this does not fit schemas/{schema}.schema.json: {error}\n{event:#}");
+            }
+        }
+    }
+    event
+}
+
+fn schema_of(name: &str) -> Arc<jsonschema::Validator> {
+    static KNOWN: Mutex<BTreeMap<String, Arc<jsonschema::Validator>>> = Mutex::new(BTreeMap::new());
+    let mut known = KNOWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let read = || {
+        let path = format!("{}/schemas/{name}.schema.json", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
+        Arc::new(jsonschema::validator_for(&serde_json::from_str(&text).unwrap()).unwrap())
+    };
+    known.entry(name.to_owned()).or_insert_with(read).clone()
 }
 
 impl Run {
@@ -78,7 +99,7 @@ impl Run {
 
     /// Starts it.
     pub fn start(mut self) -> Running {
-        let mut child = self.0.spawn().unwrap_or_else(|error| panic!("{:?}: {error}", self.0.get_program()));
+        let mut child = self.0.spawn().unwrap_or_else(|error| panic!("{}: {error}", self.0.get_program().display()));
         let (stdout, stderr) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
         let (out, err): (Arc<Mutex<String>>, Arc<Mutex<String>>) = Default::default();
         let readers = vec![collect(stdout, Arc::clone(&out)), collect(stderr, Arc::clone(&err))];

@@ -1,0 +1,28 @@
+# `make help` lists the targets. All can be repeated, and need no network once they have run.
+.PHONY: help setup setup-test demo test audit bench
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
+
+setup: ## system packages (SKIP_APT=1: none) and ONNX Runtime
+	@scripts/setup.sh
+
+setup-test: ## the same, with the packages of the tests
+	@scripts/setup.sh --test
+
+demo: setup ## build, then watch the sample recording with the embedded cue index
+	cargo build --release --locked
+	./target/release/ahwatch watch --judge cues examples/media/interview.mp4
+
+test: setup-test ## format, clippy, all tests, docs
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	cargo test --locked
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+	@echo "make test: all of it passed"
+
+audit: ## licences, bans and sources of all dependencies; advisories where they can be reached
+	@scripts/audit.sh
+
+bench: setup-test ## measure decoding, encoding, memory and latency (minutes)
+	cargo bench --locked

@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# Brings what ahwatch needs onto a Debian 12/13 or Ubuntu 22.04/24.04 machine: system packages, then ONNX Runtime.
+#
+#   scripts/setup.sh          to build and run
+#   scripts/setup.sh --test   and to run all tests
+#
+# Only packages that are missing are asked for: once set up, it needs neither root nor network. SKIP_APT=1 leaves
+# system packages alone. sudo is used only by who is not root.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+packages=(
+    gcc libc6-dev pkg-config                                        # to link; reqwest's TLS has a part in C
+    libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev
+    gstreamer1.0-plugins-base gstreamer1.0-plugins-good             # decodebin, rtspsrc, jpegenc
+    gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly              # parsers, x264enc
+    gstreamer1.0-libav                                              # H.264 and AAC decoding
+    glib-networking ca-certificates                                 # TLS of rtsps://
+    python3 python3-pip                                             # fetch ONNX Runtime's wheel
+)
+test_packages=(
+    libgstrtspserver-1.0-dev                                        # the RTSP server of the tests
+)
+
+case "${1-}" in
+"") ;;
+--test) packages+=("${test_packages[@]}") ;;
+*)
+    echo "setup: unknown argument $1 (known: --test)" >&2
+    exit 2
+    ;;
+esac
+
+if ! command -v cargo >/dev/null; then
+    echo "setup: Rust is missing; install it from https://rustup.rs, then open a new shell" >&2
+    exit 1
+fi
+
+missing=()
+if [ "${SKIP_APT:-0}" = 1 ]; then
+    echo "setup: SKIP_APT=1, system packages are left alone"
+elif ! command -v dpkg-query >/dev/null; then
+    echo "setup: no Debian or Ubuntu; install what corresponds to: ${packages[*]}" >&2
+    echo "setup: then say SKIP_APT=1" >&2
+    exit 1
+else
+    for package in "${packages[@]}"; do
+        state=$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null || true)
+        [ "$state" = installed ] || missing+=("$package")
+    done
+fi
+
+if [ ${#missing[@]} -gt 0 ]; then
+    echo "setup: installing ${missing[*]}"
+    root=()
+    if [ "$(id -u)" != 0 ]; then
+        command -v sudo >/dev/null || {
+            echo "setup: root is needed for: apt-get install ${missing[*]}" >&2
+            exit 1
+        }
+        root=(sudo)
+    fi
+    "${root[@]}" apt-get update -qq
+    "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+fi
+
+scripts/fetch_onnxruntime.sh
