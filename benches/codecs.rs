@@ -1,6 +1,5 @@
 //! A window's pictures as JPEG and as H.264, at equal likeness to the decoded source.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -8,6 +7,7 @@ use ahwatch::config::defaults;
 use ahwatch::encode::{StillEncoder, fit};
 use ahwatch::source::{Image, Matrix};
 use ahwatch::time::MediaTime;
+use ahwatch::window::Still;
 use bytes::Bytes;
 use gstreamer as gst;
 use gstreamer::prelude::*;
@@ -15,7 +15,7 @@ use gstreamer_app as app;
 use gstreamer_video as video;
 use gstreamer_video::prelude::*;
 
-use super::cost::{cut_keeping, shipped, windows};
+use super::cost::{cut_keeping, shipped};
 use super::process::{child as run_child, own_cpu};
 use super::recordings::{HD, VGA};
 use super::table::{Repeats, print};
@@ -115,20 +115,18 @@ struct Data {
 
 impl Data {
     fn of(path: &Path) -> Self {
-        let chosen: Vec<Vec<MediaTime>> =
-            windows(path, &shipped()).iter().map(|w| w.pictures.iter().map(|p| p.time).collect()).collect();
-        let wanted: BTreeSet<MediaTime> = chosen.iter().flatten().copied().collect();
-        let seen: Arc<Mutex<Vec<(MediaTime, Image)>>> = Arc::default();
-        let keep = Arc::clone(&seen);
-        cut_keeping(path, &shipped(), move |time, image| {
-            if wanted.contains(&time) {
-                keep.lock().expect("not poisoned").push((time, packed(image)));
-            }
-            None
+        let template: Arc<Mutex<Option<Image>>> = Arc::default();
+        let first = Arc::clone(&template);
+        let cut = cut_keeping(path, &shipped(), move |time, image| {
+            let image = packed(image);
+            // The planes in the place of the JPEG.
+            let still = Still { time, width: image.width, height: image.height, jpeg: image.data.clone() };
+            first.lock().expect("not poisoned").get_or_insert(image);
+            Some(still)
         });
-        let seen = std::mem::take(&mut *seen.lock().expect("not poisoned"));
-        let find = |time: &MediaTime| seen.iter().find(|(t, _)| t == time).expect("every chosen picture").1.clone();
-        let windows: Vec<Vec<Image>> = chosen.iter().map(|times| times.iter().map(find).collect()).collect();
+        let template = template.lock().expect("not poisoned").take().expect("a picture");
+        let raw = |still: &Still| Image { data: still.jpeg.clone(), ..template.clone() };
+        let windows: Vec<Vec<Image>> = cut.iter().map(|w| w.pictures.iter().map(raw).collect()).collect();
         let first = &windows[0][0];
         let size = fit(first.width, first.height, defaults::MAX_PIXELS).expect("area");
         let luma = windows.iter().map(|raws| raws.iter().map(|raw| luma(raw, size)).collect()).collect();

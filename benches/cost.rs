@@ -76,7 +76,7 @@ pub fn child(variant: &str, path: &Path) {
     match variant {
         "still" => return still(path),
         "plain" => plain(path),
-        "pictures-left" => cut_keeping(path, &silent(), |_, _| None),
+        "pictures-left" => drop(cut_keeping(path, &silent(), |_, _| None)),
         "silent" => drop(windows(path, &silent())),
         _ => drop(windows(path, &shipped())),
     }
@@ -178,26 +178,32 @@ pub fn windows(path: &Path, description: &Description) -> Vec<Window> {
     windows
 }
 
-/// The same with another way of keeping pictures.
+/// The same with another way of keeping pictures; the windows that have any.
 pub fn cut_keeping(
     path: &Path,
     description: &Description,
     keep: impl FnMut(MediaTime, &Image) -> Option<Still> + Send + 'static,
-) {
+) -> Vec<Window> {
     let (frames, incoming) = bounded(64);
     let (_running, stop) = bounded::<Infallible>(0);
     let spec = spec(path, description);
     std::thread::scope(|scope| {
         scope.spawn(|| supervise(&spec, &Retry::default(), frames, stop));
         let (mut timeline, mut out) = (Timeline::new(CUTTING, Box::new(keep)), Vec::new());
+        let mut windows = Vec::new();
         for message in incoming {
             match message {
                 Incoming::Streams(streams) => timeline.streams(streams),
                 Incoming::Frame { frame, .. } => timeline.frame(frame, MediaTime::ZERO, 0, &mut out),
                 Incoming::StreamEnded(stream) => timeline.stream_ended(stream, MediaTime::ZERO, &mut out),
-                Incoming::Finished(_) => break,
+                Incoming::Finished(end) => timeline.finish(end.complete, end.missing, &mut out),
                 Incoming::Lost(_) => {}
             }
+            windows.extend(out.drain(..).filter_map(|cut| match cut {
+                Cut::Window(window) => Some(*window),
+                _ => None,
+            }));
         }
-    });
+        windows
+    })
 }
