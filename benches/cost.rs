@@ -49,7 +49,11 @@ pub fn run() {
             })
             .collect();
         let title = format!("Cutting a recording: {}, 60 s, H.264 + AAC, {REPEATS} runs each", recording.name);
-        print(&title, &["variant", "CPU s, median (range)", "CPU s a second of media", "of plain (target 1.25)"], &rows);
+        print(
+            &title,
+            &["variant", "CPU s, median (range)", "CPU s a second of media", "of plain (target 1.25)"],
+            &rows,
+        );
         let between = |more: usize, less: usize| (measured[more].median() - measured[less].median()) / plain;
         let rows = vec![
             vec!["decoding".into(), "1.000".into()],
@@ -59,11 +63,12 @@ pub fn run() {
         ];
         print("Where it goes, by differences of medians", &["part", "of plain"], &rows);
         let numbers = run_child(&["cost", "still", path]);
-        let rows: Vec<Vec<String>> = ["kept: colour, scale, JPEG", "scale and JPEG", "JPEG alone, at the picture's own size"]
-            .iter()
-            .zip(&numbers)
-            .map(|(what, ms)| vec![(*what).into(), format!("{ms:.2}")])
-            .collect();
+        let rows: Vec<Vec<String>> =
+            ["kept: colour, scale, JPEG", "scale and JPEG", "JPEG alone, at the picture's own size"]
+                .iter()
+                .zip(&numbers)
+                .map(|(what, ms)| vec![(*what).into(), format!("{ms:.2}")])
+                .collect();
         let title = format!("One picture, {} encoded; {:.0} are kept of 60 s", 10 * ROUNDS, numbers[3]);
         print(&title, &["work", "CPU ms"], &rows);
     }
@@ -130,7 +135,8 @@ fn still(path: &Path) {
         );
         each(&mut || drop(through(&text, &planes, |_| ())))
     };
-    let scaled = through_jpeg(&format!("videoscale add-borders=false ! video/x-raw,width={to_width},height={to_height} !"));
+    let scaled =
+        through_jpeg(&format!("videoscale add-borders=false ! video/x-raw,width={to_width},height={to_height} !"));
     let own = through_jpeg("");
     println!("{whole:.3} {scaled:.3} {own:.3} {count}");
 }

@@ -63,7 +63,8 @@ pub fn memory() {
         let (rss, pss) = process::memory(pid);
         let cpu = process::cpu(&pid.to_string()) / began.elapsed().as_secs_f64();
         let events = scene.program.events();
-        let lost = events.iter().filter(|e| e["type"] == "ah.window.dropped.v1" || e["type"] == "ah.window.lost.v1").count();
+        let lost =
+            events.iter().filter(|e| e["type"] == "ah.window.dropped.v1" || e["type"] == "ah.window.lost.v1").count();
         resident.push(rss);
         rows.push(vec![
             streams.to_string(),

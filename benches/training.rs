@@ -22,12 +22,7 @@ pub fn run() {
             let log = ffmpeg(&["-i", text(file), "-i", text(&source), "-lavfi", "psnr", "-f", "null", "-"]);
             let luma = log.split("PSNR y:").nth(1).and_then(|rest| rest.split(' ').next()).unwrap_or("?");
             let bytes = std::fs::metadata(file).map_or(0, |m| m.len());
-            rows.push(vec![
-                recording.name.into(),
-                what.into(),
-                luma.to_owned(),
-                format!("{}", bytes / 12_000),
-            ]);
+            rows.push(vec![recording.name.into(), what.into(), luma.to_owned(), format!("{}", bytes / 12_000)]);
         }
     }
     let title = "Pictures of training: libx264 crf 18 veryfast of the same recordings, every picture; PSNR of luma (limited range)";
