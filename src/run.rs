@@ -36,7 +36,7 @@ const FRAMES: usize = 64;
 /// What a source's cutting thread says, in order.
 #[derive(Debug)]
 pub enum FromSource {
-    /// Something was cut, at this moment.
+    /// Something was cut: by the frame that arrived at this moment, or for want of one.
     Cut(Cut, Instant),
     /// A live source went away, or is not there yet.
     Lost(Loss),
@@ -83,7 +83,7 @@ pub fn cut(
             if own_stop.is_some() && stop.try_recv() == Err(crossbeam_channel::TryRecvError::Disconnected) {
                 own_stop = None;
             }
-            let mut also = None;
+            let (mut also, mut at) = (None, None);
             match incoming.recv_timeout(Duration::from_millis(100)) {
                 Ok(Incoming::Streams(streams)) => timeline.streams(streams),
                 Ok(Incoming::Frame { frame, arrival, refused }) => {
@@ -91,6 +91,7 @@ pub fn cut(
                         break;
                     }
                     timeline.frame(frame, since(began, arrival), refused, &mut out);
+                    at = Some(arrival);
                 }
                 Ok(Incoming::StreamEnded(stream)) if !spec.is_live() => {
                     timeline.stream_ended(stream, since(began, monotonic()), &mut out);
@@ -108,8 +109,8 @@ pub fn cut(
                 Err(RecvTimeoutError::Timeout) => timeline.idle(since(began, monotonic()), &mut out),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            let now = monotonic();
-            if !out.drain(..).map(|c| FromSource::Cut(c, now)).chain(also).all(&mut tell) {
+            let at = at.unwrap_or_else(monotonic);
+            if !out.drain(..).map(|c| FromSource::Cut(c, at)).chain(also).all(&mut tell) {
                 break;
             }
         }

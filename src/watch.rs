@@ -277,7 +277,8 @@ impl Watcher {
             None => Vec::new(),
         };
         let due = if self.live { Due::After(at.into()) } else { Due::AfterSending };
-        self.in_flight.push(Box::pin(judge(Arc::clone(panel), window, self.codec, asks, due, Arc::clone(&self.name))));
+        let panel = Arc::clone(panel);
+        self.in_flight.push(Box::pin(judge(panel, window, at, self.codec, asks, due, Arc::clone(&self.name))));
     }
 
     async fn apply(&mut self, verdict: &Verdict, quality: Option<WindowQuality>) {
@@ -365,10 +366,11 @@ fn verdict(window: &Window, votes: Vec<Vote>) -> Verdict {
     Verdict { window: window.id, span: window.span, outcome: Outcome::Votes(votes) }
 }
 
-/// Encodes a window and puts it to the panel.
+/// Encodes a window, which the frame that arrived `at` completed, and puts it to the panel.
 async fn judge(
     panel: Arc<Panel>,
     window: Box<Window>,
+    at: Instant,
     codec: ClipCodec,
     asks: Vec<bool>,
     due: Due,
@@ -376,6 +378,7 @@ async fn judge(
 ) -> Judged {
     let quality = WindowQuality::from(&*window);
     let mut verdict = verdict(&window, Vec::new());
+    let id = window.id;
     let anyone = asks.iter().any(|asked| *asked);
     let sizes: BTreeSet<u32> = if anyone { panel.clip_sizes() } else { BTreeSet::new() };
     let encoded = blocking(move || clips(&window, codec, &sizes)).await;
@@ -388,6 +391,8 @@ async fn judge(
         }
         None => ClipSet::new(),
     };
+    let after_ms = (monotonic() - at).as_secs_f64() * 1e3;
+    tracing::debug!(%source, continuity = id.continuity, window = id.index, after_ms, "asking the panel");
     verdict.outcome = Outcome::Votes(panel.judge(&set, &asks, due).await);
     (verdict, quality)
 }

@@ -9,13 +9,15 @@ use crate::source::{Image, Matrix};
 const ONE: i32 = 1 << 14;
 
 /// What turns one colour space's planes into JFIF's: `y' = y*gain + yb*cb + yr*cr`, and so on, on centred values.
+///
+/// Coefficients and values are 16-bit, products 32-bit: processors multiply those many at a time.
 #[derive(Debug, PartialEq)]
 struct Conversion {
-    luma_offset: i32,
-    gain: i32,
-    luma_from: [i32; 2],
-    blue_from: [i32; 2],
-    red_from: [i32; 2],
+    luma_offset: i16,
+    gain: i16,
+    luma_from: [i16; 2],
+    blue_from: [i16; 2],
+    red_from: [i16; 2],
 }
 
 impl Conversion {
@@ -46,9 +48,14 @@ impl Conversion {
     }
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "coefficients are below 4")]
-fn fixed(value: f64) -> i32 {
-    (value * f64::from(ONE)).round() as i32
+#[allow(clippy::cast_possible_truncation, reason = "coefficients are below 2")]
+fn fixed(value: f64) -> i16 {
+    (value * f64::from(ONE)).round() as i16
+}
+
+/// The product of two 16-bit values.
+fn times(a: i16, b: i16) -> i32 {
+    i32::from(a) * i32::from(b)
 }
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=255")]
@@ -70,18 +77,23 @@ pub(super) fn to_jfif(image: &Image) -> Vec<u8> {
     for row in 0..half_height {
         let (cb, cr) = (image.row(1, row, half_width), image.row(2, row, half_width));
         let into = row * half_width..(row + 1) * half_width;
-        let chroma = cb.iter().zip(cr).map(|(b, r)| (i32::from(*b) - 128, i32::from(*r) - 128));
-        for (((b, r), (to_blue, to_red)), add) in
-            chroma.zip(blue[into.clone()].iter_mut().zip(&mut red[into])).zip(added.chunks_exact_mut(2))
-        {
-            *to_blue = byte(c.blue_from[0] * b + c.blue_from[1] * r + 128 * ONE);
-            *to_red = byte(c.red_from[0] * b + c.red_from[1] * r + 128 * ONE);
-            add.fill(c.luma_from[0] * b + c.luma_from[1] * r);
+        let chroma = || cb.iter().zip(cr).map(|(b, r)| (i16::from(*b) - 128, i16::from(*r) - 128));
+        let mixed = |from: [i16; 2], b: i16, r: i16| times(from[0], b) + times(from[1], r);
+        for ((b, r), to) in chroma().zip(&mut blue[into.clone()]) {
+            *to = byte(mixed(c.blue_from, b, r) + 128 * ONE);
+        }
+        for ((b, r), to) in chroma().zip(&mut red[into]) {
+            *to = byte(mixed(c.red_from, b, r) + 128 * ONE);
+        }
+        if c.luma_from != [0, 0] {
+            for ((b, r), add) in chroma().zip(added.chunks_exact_mut(2)) {
+                add.fill(mixed(c.luma_from, b, r));
+            }
         }
         for y in (2 * row)..(2 * row + 2).min(height) {
             let from = image.row(0, y, width);
             for ((to, y), add) in luma[y * width..(y + 1) * width].iter_mut().zip(from).zip(&added) {
-                *to = byte((i32::from(*y) - c.luma_offset) * c.gain + add);
+                *to = byte(times(i16::from(*y) - c.luma_offset, c.gain) + add);
             }
         }
     }
