@@ -218,7 +218,7 @@ pub(crate) mod tests {
     #[test]
     fn what_is_not_known_is_never_a_skip_by_itself() {
         for require in GateRequire::ALL {
-            assert_eq!(skips(require, None, None), false, "{require:?}");
+            assert!(!skips(require, None, None), "{require:?}");
         }
         assert!(!skips(GateRequire::Speech, None, Some(false)) && !skips(GateRequire::Face, Some(false), None));
         assert!(!skips(GateRequire::SpeechOrFace, None, Some(false)));

@@ -53,9 +53,9 @@ pub fn faces(number: u32, frames: u32) -> String {
              ! imagefreeze num-buffers={frames} ! video/x-raw,framerate=25/1 ! row.sink_{branch} "
         )
     };
-    let branches: String = (0..number).map(still).collect();
-    let places: String = (0..number).map(|i| format!("sink_{i}::xpos={} ", i * 320)).collect();
-    format!("{branches} compositor name=row {places}")
+    let branches: Vec<String> = (0..number).map(still).collect();
+    let places: Vec<String> = (0..number).map(|i| format!("sink_{i}::xpos={}", i * 320)).collect();
+    format!("{} compositor name=row {}", branches.join(" "), places.join(" "))
 }
 
 /// Three seconds of synthetic speech.
