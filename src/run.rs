@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! thread src:<name>   GStreamer's frames ── bounded; files wait, live frames are refused ──▶
-//! thread cut:<name>   Timeline, stills; the cue index ── bounded; files wait ──▶
+//! thread cut:<name>   Timeline, stills, gate; the cue index ── bounded; files wait ──▶
 //! task of the source  at most one live window waits, the newest; encode, all judges at once, session ──▶ events
 //! ```
 //!
@@ -18,9 +18,9 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use tokio::sync::mpsc;
 
 use crate::alert::Event;
-use crate::config::{Config, Input, Judging, SourceConfig};
+use crate::config::{Config, GateRequire, Input, Judging, SourceConfig};
 use crate::encode::StillEncoder;
-use crate::gate::Models;
+use crate::gate::{Checked, Decision, Gate, GateSkip, Measurer, Models};
 use crate::judge::Vote;
 use crate::judge::cues::CueJudge;
 use crate::judge::panel::Panel;
@@ -142,6 +142,8 @@ pub enum Item {
     From(FromSource),
     /// A window that the embedded cue index has judged already, in order.
     Read(Box<Window>, Vote),
+    /// A window that the gate keeps from being judged.
+    Skipped(Box<Window>, GateSkip),
 }
 
 /// How a watch ended.
@@ -169,7 +171,7 @@ pub enum RunError {
     Model(#[from] crate::gate::ModelError),
     /// The cue index cannot be used.
     #[error(transparent)]
-    Cues(#[from] crate::judge::cues::CueError),
+    Cues(#[from] crate::judge::cues::WeightsError),
     /// The HTTP client cannot be set up.
     #[error(transparent)]
     Panel(#[from] crate::judge::openai::SetupError),
@@ -191,29 +193,29 @@ pub async fn run(
         Judging::Cues { .. } => None,
         Judging::Panel(judges) => Some(Arc::new(Panel::new(judges)?)),
     };
-    let models = match &panel {
-        None => Some(Models::load(config.assets.as_deref())?),
-        Some(_) => None,
-    };
+    let models = Models::load(config.assets.as_deref())?;
+    let measuring = measuring(config, panel.is_none())?;
     let settings = Arc::new(crate::watch::session_settings(config));
     // Everything is built before anything starts.
     let mut prepared = Vec::new();
     for source in &config.sources {
         let spec = spec(source, config)?;
         let stills = StillEncoder::new(config.window.max_pixels, config.window.jpeg_quality)?;
-        let cues = models.as_ref().map(|models| CueJudge::new(models, config.assets.as_deref())).transpose()?;
-        prepared.push((spec, stills, cues));
+        let measurer = measuring.then(|| Measurer::new(&models)).transpose()?;
+        let gate = Gate::new(&spec.name, config.gate, measurer);
+        let cues = panel.is_none().then(|| CueJudge::new(config.assets.as_deref())).transpose()?;
+        prepared.push((spec, stills, gate, cues));
     }
     let (running, stopped) = bounded::<Infallible>(0);
     let (grace, _) = tokio::sync::watch::channel(None);
     let mut tasks = tokio::task::JoinSet::new();
-    for (spec, stills, cues) in prepared {
+    for (spec, stills, gate, cues) in prepared {
         let watcher = watcher(&spec, config, &settings, panel.clone(), events.clone(), grace.subscribe());
         let (items, queue) = mpsc::channel(if spec.is_live() { CUTS_OF_A_CAMERA } else { CUTS_OF_A_FILE });
         let (cutting, stop) = (cutting(&spec, config), stopped.clone());
         std::thread::Builder::new()
             .name(format!("cut:{}", spec.name))
-            .spawn(move || source_thread(&spec, cutting, stills, cues, &stop, &items))?;
+            .spawn(move || source_thread(&spec, cutting, stills, gate, cues, &stop, &items))?;
         tasks.spawn(watcher.run(queue));
     }
     drop((events, stopped));
@@ -259,20 +261,74 @@ fn source_thread(
     spec: &Spec,
     cutting: Cutting,
     stills: StillEncoder,
+    mut gate: Gate,
     mut cues: Option<CueJudge>,
     stop: &Receiver<Infallible>,
     items: &mpsc::Sender<Item>,
 ) {
     cut(spec, &Retry::default(), cutting, stills, stop, |message| {
-        let item = match (message, &mut cues) {
-            (FromSource::Cut(Cut::Window(window), _), Some(cues)) => {
-                let vote = cues.judge(&window);
-                Item::Read(window, vote)
-            }
-            (message, _) => Item::From(message),
+        let item = match message {
+            FromSource::Cut(Cut::Window(window), at) => checked(window, at, &mut gate, cues.as_mut()),
+            message => Item::From(message),
         };
         items.blocking_send(item).is_ok()
     });
+}
+
+fn checked(mut window: Box<Window>, at: Instant, gate: &mut Gate, cues: Option<&mut CueJudge>) -> Item {
+    let found = gate.check(&mut window);
+    // The index hears skipped windows as well: what it knows of the speaker goes on.
+    let vote = cues.map(|cues| match &found.measures {
+        Ok(measures) => cues.judge_measured(&window, measures),
+        Err(error) => cues.unmeasured(error),
+    });
+    match (found.decision, vote) {
+        (Decision::Skip(skip), _) => Item::Skipped(window, skip),
+        (_, Some(vote)) => Item::Read(window, vote),
+        (_, None) => Item::From(FromSource::Cut(Cut::Window(window), at)),
+    }
+}
+
+/// Whether speech and faces are measured. Where nothing decides by them a missing ONNX Runtime only costs their flags.
+fn measuring(config: &Config, cues: bool) -> Result<bool, RunError> {
+    match crate::gate::load_library() {
+        Ok(()) => Ok(true),
+        Err(error) if !cues && config.gate.require == GateRequire::None => {
+            tracing::warn!("flags: speech and faces are not measured: {error}");
+            Ok(false)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Cuts one source in the calling thread and checks each window, judging none. What goes wrong with the source on the way is
+/// returned as the inner error; the windows before it have been told.
+///
+/// # Errors
+/// Something that is needed before anything runs is not there.
+pub fn check(
+    source: &SourceConfig,
+    config: &Config,
+    mut tell: impl FnMut(&Window, &Checked),
+) -> Result<Option<SourceError>, RunError> {
+    let spec = spec(source, config)?;
+    let stills = StillEncoder::new(config.window.max_pixels, config.window.jpeg_quality)?;
+    let measurer = Measurer::new(&Models::load(config.assets.as_deref())?)?;
+    let mut gate = Gate::new(&spec.name, config.gate, Some(measurer));
+    let (_running, stop) = bounded::<Infallible>(0);
+    let mut error = None;
+    cut(&spec, &Retry::default(), cutting(&spec, config), stills, &stop, |message| {
+        match message {
+            FromSource::Cut(Cut::Window(mut window), _) => {
+                let found = gate.check(&mut window);
+                tell(&window, &found);
+            }
+            FromSource::Finished(finish) => error = finish.error,
+            _ => {}
+        }
+        true
+    });
+    Ok(error)
 }
 
 /// Runs encoding, which is blocking work, where that is allowed.

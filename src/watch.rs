@@ -16,7 +16,7 @@ use crate::alert::{Event, EventKind, SourceState, WindowQuality};
 use crate::config::{ClipCodec, Config, Judging};
 use crate::encode::{ClipSet, clips};
 use crate::judge::panel::{Due, Panel};
-use crate::judge::{DropReason, LostReason, Outcome, Verdict, Vote};
+use crate::judge::{DropReason, LostReason, Outcome, SkipReason, Verdict, Vote};
 use crate::run::{FromSource, Item, blocking};
 use crate::session::{Rule, Session, SessionKind, SessionSettings};
 use crate::source::{Loss, SourceError};
@@ -193,6 +193,12 @@ impl Watcher {
             Item::Read(window, vote) => {
                 let verdict = verdict(&window, vec![vote]);
                 self.reach(window.span.end());
+                self.apply(&verdict, Some(WindowQuality::from(&*window))).await;
+            }
+            Item::Skipped(window, skip) => {
+                self.reach(window.span.end());
+                let outcome = Outcome::Skipped(SkipReason::Gate(skip));
+                let verdict = Verdict { window: window.id, span: window.span, outcome };
                 self.apply(&verdict, Some(WindowQuality::from(&*window))).await;
             }
             Item::From(FromSource::Cut(cut, at)) => self.cut(cut, at).await,

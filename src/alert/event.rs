@@ -4,6 +4,7 @@
 //! only ever added within a version. No media and nothing a model wrote is in any of them.
 
 pub mod alerts;
+pub mod flags;
 pub mod session;
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Actor, Event, EventKind, JudgeChange, JudgeState, SourceState, WindowQuality};
+use crate::config::GateRequire;
+use crate::gate::decide::{FacesFound, SpeechFound};
+use crate::gate::flags::FaceFlags;
+use crate::gate::{Evidence, Flags, GateSkip};
 use crate::judge::{Abstention, AbstentionReason, Answer, Cue, CueReading, DropReason, LostReason, Outcome, Score};
 use crate::judge::{SkipReason, Verdict, Vote, WindowId};
 use crate::session::{Session, SessionKind, SessionSettings};
@@ -49,7 +53,24 @@ fn quality(full: bool) -> WindowQuality {
         sound_missing: Some(MediaTime::from_millis(20)),
         refused: 1,
         audio_offset: Some(MediaTime::from_millis(-13)),
+        flags: full.then(|| Flags {
+            speech: Some(MediaTime::from_millis(3_200)),
+            faces: Some(FaceFlags { median: 1, most: 2, largest: Some(141), small: false }),
+            voice_without_face: Some(false),
+            silent: Some(false),
+            clipped: Some(false),
+            frozen: Some(false),
+            black: Some(false),
+        }),
     }
+}
+
+/// A window without speech, of a gate on it.
+pub fn gate_skip() -> SkipReason {
+    let speech = SpeechFound { heard: MediaTime::from_millis(96), needed: MediaTime::from_millis(250) };
+    let faces = FacesFound { with_face: 9, pictures: 10, needed: 1, largest: Some(141) };
+    let evidence = Evidence { speech: Some(speech), faces: Some(faces) };
+    SkipReason::Gate(GateSkip { require: GateRequire::Speech, evidence })
 }
 
 /// A session of a panel of three in which everything happens that can.
@@ -71,7 +92,7 @@ pub fn panel_session() -> Vec<Event> {
         full,
         wall(),
     ));
-    events.extend(session.apply(&verdict(2, Outcome::Skipped(SkipReason::Gate("speech 0.2 s".into()))), wall()));
+    events.extend(session.apply(&verdict(2, Outcome::Skipped(gate_skip())), wall()));
     events.extend(session.apply(&verdict(3, Outcome::Dropped(DropReason::Overload)), wall()));
     events.extend(session.apply(&verdict(4, votes(deadline(), deadline(), deadline())), wall()));
     events.extend(session.apply(&verdict(5, Outcome::Lost(LostReason::MissingMedia)), wall()));

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::gate::Flags;
 use crate::judge::{CueReading, DropReason, Label, LostReason, SkipReason, Vote, WindowId};
 use crate::session::{ClosedBy, Episode, Labels, Rule, SessionKind, SessionSettings, Summary};
 use crate::time::{MediaTime, Span};
@@ -156,6 +157,8 @@ pub struct WindowQuality {
     pub refused: u32,
     /// Time of the first sound minus that of the first picture.
     pub audio_offset: Option<MediaTime>,
+    /// What else there is to know before trusting a verdict on it; None: nobody looked.
+    pub flags: Option<Flags>,
 }
 
 impl From<&Window> for WindowQuality {
@@ -167,6 +170,7 @@ impl From<&Window> for WindowQuality {
             sound_missing: window.sound.as_ref().map(|_| window.sound_missing),
             refused: window.refused,
             audio_offset: window.audio_offset,
+            flags: window.flags,
         }
     }
 }

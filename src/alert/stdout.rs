@@ -67,7 +67,7 @@ fn line(event: &Event, style: Style) -> String {
             format!("session of {}: {who}", printable(&without_credentials(&event.source)))
         }
         EventKind::WindowJudged(judged) => format!("{at}  {}", judged_line(judged, style)),
-        EventKind::WindowSkipped(_, reason) => format!("{at}  {}", word("skipped", skip_reason(reason), "")),
+        EventKind::WindowSkipped(_, reason) => format!("{at}  {}", word("skipped", &skip_reason(reason), "")),
         EventKind::WindowDropped(_, reason) => format!("{at}  {}", word("dropped", drop_reason(*reason), "")),
         EventKind::WindowLost(window, reason) => format!("{at}  {}", lost_line(window, *reason)),
         EventKind::SessionPaused(by) => format!("{at}  paused by {}", actor(*by)),
@@ -125,7 +125,9 @@ fn judged_line(judged: &JudgedWindow, style: Style) -> String {
     let said = votes(&judged.votes);
     let latency = judged.votes.iter().map(|vote| vote.latency).max().unwrap_or_default();
     let partial = if judged.quality.is_some_and(|quality| !quality.full) { "  partial" } else { "" };
-    format!("{label}  {said}  {:.1} s{partial}", latency.as_secs_f64())
+    let odd = judged.quality.and_then(|quality| quality.flags).map_or_else(Vec::new, |flags| flags.words());
+    let odd = if odd.is_empty() { String::new() } else { format!("  [{}]", odd.join(", ")) };
+    format!("{label}  {said}  {:.1} s{partial}{odd}", latency.as_secs_f64())
 }
 
 fn votes(votes: &[Vote]) -> String {
@@ -167,11 +169,11 @@ fn word(outcome: &str, reason: &str, detail: &str) -> String {
     format!("{outcome:<9}  {}{detail}", printable(reason))
 }
 
-fn skip_reason(reason: &SkipReason) -> &str {
+fn skip_reason(reason: &SkipReason) -> String {
     match reason {
-        SkipReason::Gate(measured) => measured,
-        SkipReason::EarlyStop => "early stop: every judge said present",
-        SkipReason::Paused => "paused",
+        SkipReason::Gate(skip) => skip.to_string(),
+        SkipReason::EarlyStop => "early stop: every judge said present".to_owned(),
+        SkipReason::Paused => "paused".to_owned(),
     }
 }
 

@@ -4,6 +4,7 @@
 //! configuration or a missing input, before anything ran.
 
 mod config;
+mod gate_report;
 mod log;
 mod watch;
 

@@ -11,7 +11,7 @@ use super::Exit;
 use crate::alert::Event;
 use crate::alert::stdout::{Style, json_line, readable};
 use crate::config::redact::redact_url;
-use crate::config::{ClipCodec, Config, Judging, Overrides, RawConfig, Rule};
+use crate::config::{ClipCodec, Config, GateRequire, Judging, Overrides, RawConfig, Rule};
 use crate::run::Outcome;
 
 /// After a stop, the output may take so long to be written.
@@ -51,6 +51,12 @@ pub struct Options {
     /// A judge whose own session max is Present already is not asked again.
     #[arg(long)]
     early_stop: bool,
+    /// What a window must show to be judged; others are skipped, which is no "Absent" [default: none].
+    #[arg(long, value_enum, value_name = "REQUIRE")]
+    gate: Option<GateName>,
+    /// Judge nothing: print what each --gate would skip of these recordings.
+    #[arg(long, conflicts_with = "realtime")]
+    gate_report: bool,
     /// Length of a window, seconds [default: 5].
     #[arg(long, value_name = "SECS")]
     window_secs: Option<f64>,
@@ -88,6 +94,32 @@ enum CodecName {
     H264,
 }
 
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum GateName {
+    /// Nothing.
+    None,
+    /// Speech.
+    Speech,
+    /// A face.
+    Face,
+    /// One of the two.
+    SpeechOrFace,
+    /// Both.
+    SpeechAndFace,
+}
+
+impl From<GateName> for GateRequire {
+    fn from(name: GateName) -> Self {
+        match name {
+            GateName::None => Self::None,
+            GateName::Speech => Self::Speech,
+            GateName::Face => Self::Face,
+            GateName::SpeechOrFace => Self::SpeechOrFace,
+            GateName::SpeechAndFace => Self::SpeechAndFace,
+        }
+    }
+}
+
 pub(super) fn run(options: &Options) -> Exit {
     let config = match configure(options) {
         Ok(config) => config,
@@ -99,6 +131,9 @@ pub(super) fn run(options: &Options) -> Exit {
     if config.sources.is_empty() {
         eprintln!("nothing to watch: name a recording or an rtsp:// address, or write a [[source]] in --config FILE");
         return Exit::Refused;
+    }
+    if options.gate_report {
+        return super::gate_report::run(&config, options.json);
     }
     introduce(&config);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -138,6 +173,7 @@ fn configure(options: &Options) -> Result<Config, String> {
             RuleName::MaxOfVote => Rule::MaxOfVote,
         }),
         early_stop: options.early_stop.then_some(true),
+        gate: options.gate.map(Into::into),
         cues: options.judge.is_some(),
         assets: options.assets.clone(),
     };

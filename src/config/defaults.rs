@@ -18,6 +18,18 @@ pub const CLEAR_WINDOWS: u32 = 2;
 pub const COOLDOWN_SECS: f64 = 60.0;
 /// A gap longer than this ends a live session, seconds.
 pub const SESSION_GAP_SECS: f64 = 60.0;
+/// Probability of speech from which sound counts as speech: the default of Silero VAD's `get_speech_timestamps`.
+pub const SPEECH_THRESHOLD: f64 = 0.5;
+/// Speech a window needs for the gate, seconds: `min_speech_duration_ms` of the same. There it is an unbroken stretch, here
+/// a sum over the window, which lets more pass.
+pub const MIN_SPEECH_SECS: f64 = 0.25;
+/// Score from which a face is one: measured here, a cat's got 0.57.
+pub const FACE_THRESHOLD: f64 = 0.70;
+/// Width of the smallest face that counts, in pixels of a picture whose longer side is 320: measured here, the model misses
+/// faces under about 31 of 320x240.
+pub const MIN_FACE_PIXELS: f64 = 31.0;
+/// Pictures of a window that must show such a face: one, since the gate is to skip only what shows nobody.
+pub const MIN_FACE_PICTURES: u32 = 1;
 /// The shipped prompt a judge is asked with: the one the published checkpoints were trained with.
 pub const PROMPT: &str = "trained";
 /// System message of training.

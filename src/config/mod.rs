@@ -5,7 +5,7 @@
 //!
 //! - `raw`: the tables and keys, read one by one. Paths inside a file are relative to that file.
 //! - `defaults`: every default with its unit.
-//! - `judge`, `source`: the `[[judge]]` and `[[source]]` tables made sense of.
+//! - `judge`, `source`, `gate`: those tables made sense of.
 //! - `problem`: what is wrong, and where. `redact`: what never prints.
 
 use std::path::{Path, PathBuf};
@@ -14,17 +14,17 @@ use std::time::Duration;
 use crate::time::MediaTime;
 
 pub mod defaults;
+mod gate;
 mod judge;
 mod problem;
 mod raw;
 pub mod redact;
 mod source;
 
+pub use gate::{GateConfig, GateRequire, RawGate};
 pub use judge::{JudgeConfig, Sampling};
 pub use problem::{Problem, Problems};
-pub use raw::{
-    ClipCodec, GateRequire, Medium, Profile, RawConfig, RawGate, RawJudge, RawSession, RawSource, RawWindow, Rule,
-};
+pub use raw::{ClipCodec, Medium, Profile, RawConfig, RawJudge, RawSession, RawSource, RawWindow, Rule};
 pub use source::{Input, SourceConfig};
 
 use problem::Place;
@@ -82,13 +82,6 @@ pub struct SessionConfig {
     pub session_gap: Duration,
 }
 
-/// `[gate]` as meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GateConfig {
-    /// What a window must show.
-    pub require: GateRequire,
-}
-
 /// Who judges.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Judging {
@@ -122,6 +115,8 @@ pub struct Overrides {
     pub rule: Option<Rule>,
     /// `--early-stop`.
     pub early_stop: Option<bool>,
+    /// `--gate`.
+    pub gate: Option<GateRequire>,
     /// `--judge cues`: the embedded index, whatever `[[judge]]` tables the file has.
     pub cues: bool,
     /// `--assets`.
@@ -143,7 +138,7 @@ impl Config {
 
         let window = build_window(&window, &overrides, &file, &mut problems);
         let session = build_session(&session, &overrides, &file, window.window, &mut problems);
-        let gate = GateConfig { require: gate.require.unwrap_or(GateRequire::None) };
+        let gate = gate::build(&gate, &overrides, &file, &mut problems);
         let config_dir = dir_of(origin.file.as_deref());
         let sources = source::build(&source, &overrides, &file, &config_dir, &mut problems);
 

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use super::defaults;
+use super::gate::RawGate;
 use super::problem::{Place, Problems};
 use super::redact::Secret;
 
@@ -115,23 +116,6 @@ pub enum Rule {
     VoteOfMax,
     /// The maximum over the windows' majority labels.
     MaxOfVote,
-}
-
-/// `[gate]`
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RawGate {
-    /// What a window must show to be put to the panel.
-    #[schemars(extend("default" = "none"))]
-    pub require: Option<GateRequire>,
-}
-
-/// What a window must show to be put to the panel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum GateRequire {
-    /// Nothing: every window is.
-    None,
 }
 
 /// `[[source]]`: one of `path` and `url`.

@@ -67,7 +67,9 @@ cooldown_secs = 0
 max_session_secs = 3600
 session_gap_secs = 30
 [gate]
-require = \"none\"
+require = \"speech-or-face\"
+min_speech_secs = 1
+face_threshold = 0.5
 [[source]]
 path = \"talk.mp4\"
 realtime = true
@@ -89,6 +91,15 @@ threshold = 0.4
     let config = Config::build(RawConfig::parse(text, &dir.path().join("a.toml")), Overrides::default(), &env).unwrap();
     assert_eq!(config.window.hop, MediaTime::from_millis(2500));
     assert_eq!(config.session.max_session, Some(MediaTime::from_millis(3_600_000)));
+    assert_eq!(
+        config.gate,
+        GateConfig {
+            require: GateRequire::SpeechOrFace,
+            min_speech: MediaTime::from_millis(1000),
+            face_threshold: 0.5,
+            ..GateConfig::default()
+        }
+    );
     assert_eq!(config.sources[0].name.as_ref(), "talk");
     assert!(config.sources[0].realtime && config.sources[0].once && !config.sources[1].once);
     assert_eq!(config.sources[1].input.shown(), "rtsp://***@cam/1");
@@ -114,7 +125,12 @@ rule = \"majority\"
 min_coverage = 0
 early_stop = \"yes\"
 [gate]
-require = \"speech\"
+require = \"loud\"
+speech_threshold = 1
+min_speech_secs = 0
+face_threshold = 0.4
+min_face_pixels = -1
+min_face_pictures = 0
 [[source]]
 path = \"/nowhere/talk.mp4\"
 [[source]]
@@ -340,11 +356,9 @@ fn the_schema_says_every_key_and_default_and_takes_what_the_program_takes() {
     let validator = jsonschema::validator_for(&schema).unwrap();
     let json = |text: &str| serde_json::to_value(text.parse::<toml::Table>().unwrap()).unwrap();
     assert!(validator.is_valid(&json(include_str!("../../models/panel.example.toml"))));
-    assert!(
-        validator.is_valid(&json(
-            "[window]\nwindow_secs = 5\n[session]\nrule = \"max_of_vote\"\n[gate]\nrequire = \"none\""
-        ))
-    );
+    assert!(validator.is_valid(&json(
+        "[window]\nwindow_secs = 5\n[session]\nrule = \"max_of_vote\"\n[gate]\nrequire = \"speech-and-face\""
+    )));
     assert!(!validator.is_valid(&json("[window]\nwindow_length = 5")));
     assert_eq!(schema["$defs"]["RawJudge"]["properties"]["deadline_ms"]["default"], 20_000);
     insta::assert_snapshot!(serde_json::to_string_pretty(&schema).unwrap());

@@ -9,26 +9,25 @@
     reason = "pixels: small, whole and not negative where it matters"
 )]
 
-use jpeg_decoder::{Decoder, PixelFormat};
-
 use super::models::{ModelError, Models};
 use super::onnx::{FACE_ANCHORS, FACE_NUMBERS, FACE_SIDE, FaceModel, RunError};
+use super::picture::{Picture, Place};
 use super::{MeasureError, MediaTime};
 
-/// Scores below are no face: the model gave a cat 0.57.
+/// Scores below are no face, where nothing else is configured: the model gave a cat 0.57.
 pub const THRESHOLD: f32 = 0.70;
+/// The least score that is measured at all, and the lowest threshold that can be configured. Of overlapping boxes the
+/// most certain is kept, so what is found from any higher score on does not depend on this.
+pub const FLOOR: f32 = 0.50;
 /// Of two boxes that share more than this (intersection over union), the less certain is dropped. `MediaPipe`'s value.
 const OVERLAP: f32 = 0.3;
-/// The most pixels a picture may have after scaling; far above the clip's own limit, so only a forged header meets it.
-const MAX_BYTES: usize = 64 << 20;
-
 /// A point of a picture, in its pixels, x to the right and y down; may lie outside of it.
 pub type Point = [f32; 2];
 
 /// One face, in pixels of the picture. Left and right are the person's own.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Face {
-    /// 0.70 to 1.
+    /// [`FLOOR`] to 1; below the threshold in use it is no face.
     pub score: f32,
     /// Left edge.
     pub x: f32,
@@ -53,6 +52,13 @@ pub struct Face {
 }
 
 impl Face {
+    /// Its width in a picture of `width` x `height` pixels, if that were scaled so that its longer side has 320. The
+    /// model sees every picture at 128 pixels, so what it can find goes with the picture.
+    #[must_use]
+    pub fn width_at_320(&self, width: u32, height: u32) -> f32 {
+        self.width * 320.0 / width.max(height).max(1) as f32
+    }
+
     /// How far the head is turned to a side: 0 facing the camera, 1 when the nose reaches an ear's edge, positive
     /// towards the person's left. The nose's place between the ears along the line of the eyes, so that a tilted head
     /// counts as facing. None when the points make no face.
@@ -80,17 +86,11 @@ pub enum FaceError {
     /// Not a JPEG this program reads.
     #[error("not a readable JPEG ({0})")]
     Jpeg(String),
-    /// The model failed.
-    #[error(transparent)]
-    Run(#[from] RunError),
 }
 
 impl FaceError {
     pub(super) fn at(self, time: MediaTime) -> MeasureError {
-        match self {
-            Self::Run(error) => error.into(),
-            source @ Self::Jpeg(_) => MeasureError::Picture { time, source },
-        }
+        MeasureError::Picture { time, source: self }
     }
 }
 
@@ -106,8 +106,7 @@ impl Detector {
         Ok(Self { model: FaceModel::new(models)?, anchors: anchors() })
     }
 
-    pub(super) fn detect(&mut self, jpeg: &[u8]) -> Result<Vec<Face>, FaceError> {
-        let picture = Picture::decode(jpeg)?;
+    pub(super) fn detect(&mut self, picture: &Picture) -> Result<Vec<Face>, RunError> {
         let (input, place) = picture.letterbox();
         let (numbers, scores) = self.model.run(&input)?;
         let mut faces: Vec<Face> = scores
@@ -116,7 +115,7 @@ impl Detector {
             .zip(&self.anchors)
             .filter_map(|((score, numbers), anchor)| {
                 let score = 1.0 / (1.0 + (-score.clamp(-100.0, 100.0)).exp());
-                (score >= THRESHOLD).then(|| face(score, numbers, *anchor, &place))
+                (score >= FLOOR).then(|| face(score, numbers, *anchor, &place))
             })
             .collect();
         // A stable sort: equal scores keep the anchors' order, so the result never depends on chance.
@@ -163,84 +162,6 @@ fn face(score: f32, numbers: &[f32], anchor: Point, place: &Place) -> Face {
     }
 }
 
-/// Where a picture lies in the model's input: input = picture * scale + offset.
-struct Place {
-    scale: f32,
-    offset: Point,
-}
-
-impl Place {
-    fn back(&self, at: Point) -> Point {
-        [(at[0] - self.offset[0]) / self.scale, (at[1] - self.offset[1]) / self.scale]
-    }
-}
-
-/// A decoded picture, already scaled down by the decoder (1, 1/2, 1/4 or 1/8).
-struct Picture {
-    rgb: Vec<u8>,
-    width: usize,
-    height: usize,
-    /// Of the picture as it was before.
-    full: [f32; 2],
-}
-
-impl Picture {
-    fn decode(jpeg: &[u8]) -> Result<Self, FaceError> {
-        let bad = |error: jpeg_decoder::Error| FaceError::Jpeg(error.to_string());
-        let mut decoder = Decoder::new(jpeg);
-        decoder.set_max_decoding_buffer_size(MAX_BYTES);
-        decoder.read_info().map_err(bad)?;
-        let info = decoder.info().ok_or_else(|| FaceError::Jpeg("no header".to_owned()))?;
-        let side = FACE_SIDE as u16;
-        let (width, height) = decoder.scale(side, side).map_err(bad)?;
-        let pixels = decoder.decode().map_err(bad)?;
-        let rgb = match info.pixel_format {
-            PixelFormat::RGB24 => pixels,
-            PixelFormat::L8 => pixels.iter().flat_map(|grey| [*grey; 3]).collect(),
-            other => return Err(FaceError::Jpeg(format!("pixels are {other:?}"))),
-        };
-        let (width, height) = (usize::from(width), usize::from(height));
-        if width == 0 || height == 0 || rgb.len() < width * height * 3 {
-            return Err(FaceError::Jpeg("too few pixels".to_owned()));
-        }
-        Ok(Self { rgb, width, height, full: [f32::from(info.width), f32::from(info.height)] })
-    }
-
-    /// The whole picture in the middle of the model's square, its shape kept, black around it (-1).
-    fn letterbox(&self) -> (Vec<f32>, Place) {
-        const SIDE: f32 = FACE_SIDE as f32;
-        let scale = (SIDE / self.full[0]).min(SIDE / self.full[1]);
-        let offset = self.full.map(|length| (SIDE - length * scale) / 2.0);
-        let place = Place { scale, offset };
-        let mut planes = vec![-1.0; 3 * FACE_SIDE * FACE_SIDE];
-        // Pixels of this picture per pixel of the full one.
-        let shrunk = [self.width as f32 / self.full[0], self.height as f32 / self.full[1]];
-        let tap = |axis: usize, i: usize, last: usize| {
-            let full = (i as f32 + 0.5 - offset[axis]) / scale;
-            (0.0..self.full[axis]).contains(&full).then(|| {
-                let at = (full * shrunk[axis] - 0.5).clamp(0.0, last as f32);
-                let low = at as usize;
-                (low, (low + 1).min(last), at - low as f32)
-            })
-        };
-        let columns: Vec<_> = (0..FACE_SIDE).map(|x| tap(0, x, self.width - 1)).collect();
-        for y in 0..FACE_SIDE {
-            let Some((top, bottom, fy)) = tap(1, y, self.height - 1) else { continue };
-            for (x, column) in columns.iter().enumerate() {
-                let Some((left, right, fx)) = *column else { continue };
-                for plane in 0..3 {
-                    let pixel = |x: usize, y: usize| f32::from(self.rgb[(y * self.width + x) * 3 + plane]);
-                    let upper = pixel(left, top) * (1.0 - fx) + pixel(right, top) * fx;
-                    let lower = pixel(left, bottom) * (1.0 - fx) + pixel(right, bottom) * fx;
-                    let value = upper * (1.0 - fy) + lower * fy;
-                    planes[(plane * FACE_SIDE + y) * FACE_SIDE + x] = value / 127.5 - 1.0;
-                }
-            }
-        }
-        (planes, place)
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::float_cmp, reason = "these values are exact")]
 mod tests {
@@ -250,7 +171,7 @@ mod tests {
     #[test]
     fn the_face_of_the_fixture_is_found_where_it_is() {
         let mut detector = Detector::new(&detector_models()).unwrap();
-        let faces = detector.detect(FACE_JPEG).unwrap();
+        let faces = detector.detect(&Picture::decode(FACE_JPEG).unwrap()).unwrap();
         assert_eq!(faces.len(), 1, "{faces:?}");
         let face = faces[0];
         assert!(face.score > 0.9);
@@ -261,14 +182,6 @@ mod tests {
         assert!(face.right_eye[0] < face.nose[0] && face.nose[0] < face.left_eye[0]);
         assert!(face.nose[1] < face.mouth[1]);
         assert!(face.turn().unwrap().abs() < 0.4);
-    }
-
-    #[test]
-    fn what_is_no_jpeg_is_an_error() {
-        let mut detector = Detector::new(&detector_models()).unwrap();
-        for bytes in [&b""[..], b"not a picture", &FACE_JPEG[..100]] {
-            assert!(matches!(detector.detect(bytes), Err(FaceError::Jpeg(_))));
-        }
     }
 
     fn facing(nose: f32) -> Face {
@@ -293,15 +206,5 @@ mod tests {
         assert_eq!(facing(75.0).turn(), Some(0.5));
         assert_eq!(facing(25.0).turn(), Some(-0.5));
         assert_eq!(Face { left_eye: [30.0, 40.0], ..facing(50.0) }.turn(), None);
-    }
-
-    #[test]
-    fn a_wide_picture_lies_in_the_middle() {
-        let picture = Picture { rgb: vec![255; 256 * 128 * 3], width: 256, height: 128, full: [512.0, 256.0] };
-        let (planes, place) = picture.letterbox();
-        assert!((place.scale - 0.25).abs() < 1e-6);
-        let row = |y: usize| planes[y * FACE_SIDE];
-        assert!(row(31) < -0.99 && row(32) > 0.99 && row(95) > 0.99 && row(96) < -0.99);
-        assert_eq!(place.back([0.0, 32.0]), [0.0, 0.0]);
     }
 }

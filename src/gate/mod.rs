@@ -1,23 +1,36 @@
-//! Measures a window cheaply and locally: where is speech, where are faces.
+//! Measures a window cheaply and locally: where is speech, where are faces. Flags what is odd about it, and decides
+//! whether it is put to the panel at all.
 //!
 //! - [`models`]: the models' bytes, checked. - [`onnx`]: the runtime; the only file that knows it.
 //! - [`speech`]: Silero VAD over a continuity's sound.
-//! - [`faces`]: `BlazeFace` on a window's pictures.
+//! - [`faces`]: `BlazeFace` on a window's pictures. - `picture`: those, decoded.
+//! - [`decide`]: measures to Pass or Skip; pure. - [`flags`]: what is odd about a window; pure.
+//! - `check`: a [`Gate`] does all of it for one source. - [`report`]: what each requirement would have skipped.
 //!
-//! A [`Measurer`] belongs to one source and one thread, and sees its windows in order.
+//! A [`Gate`] and its [`Measurer`] belong to one source and one thread, and see its windows in order.
 
+mod check;
+pub mod decide;
 pub mod faces;
+pub mod flags;
 pub mod models;
 pub mod onnx;
+mod picture;
+pub mod report;
 pub mod speech;
 
+pub use check::{Checked, Gate};
+pub use decide::{Decision, Evidence, GateSkip};
 pub use faces::{Face, FaceError};
+pub use flags::Flags;
 pub use models::{ModelError, Models};
 pub use onnx::{RunError, load_library};
+pub use picture::{Luma, lumas};
 pub use speech::Speech;
 
 use crate::time::MediaTime;
 use crate::window::Window;
+use picture::Picture;
 
 /// What the local models found in a window.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,13 +46,20 @@ pub struct Measures {
 pub struct PictureFaces {
     /// Media time of the picture, in its continuity.
     pub time: MediaTime,
-    /// Most certain first; empty where there is none.
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// Those of a score of at least [`faces::FLOOR`], most certain first; empty where there is none.
     pub faces: Vec<Face>,
 }
 
 /// A window could not be measured.
 #[derive(Debug, thiserror::Error)]
 pub enum MeasureError {
+    /// There is no ONNX Runtime, and nothing configured needs it.
+    #[error("ONNX Runtime is not there")]
+    NoLibrary,
     /// A model failed.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -76,6 +96,11 @@ impl Measurer {
     /// # Errors
     /// A model fails, or a picture is no JPEG. The next window may be measured all the same.
     pub fn measure(&mut self, window: &Window) -> Result<Measures, MeasureError> {
+        self.measure_and(window, |_| ())
+    }
+
+    /// The same; `seen` gets each picture once, decoded.
+    fn measure_and(&mut self, window: &Window, mut seen: impl FnMut(&Picture)) -> Result<Measures, MeasureError> {
         let speech = match &window.sound {
             Some(sound) => Some(self.speech.measure(window.id.continuity, window.media.start(), sound)?),
             None => None,
@@ -85,9 +110,13 @@ impl Measurer {
             // A picture may be taken twice where frames were missing.
             let faces = match pictures.last().filter(|last| last.time == still.time) {
                 Some(last) => last.faces.clone(),
-                None => self.faces.detect(&still.jpeg).map_err(|error| error.at(still.time))?,
+                None => {
+                    let picture = Picture::decode(&still.jpeg).map_err(|error| error.at(still.time))?;
+                    seen(&picture);
+                    self.faces.detect(&picture)?
+                }
             };
-            pictures.push(PictureFaces { time: still.time, faces });
+            pictures.push(PictureFaces { time: still.time, width: still.width, height: still.height, faces });
         }
         Ok(Measures { speech, pictures })
     }

@@ -30,6 +30,15 @@ impl Speech {
         let step = ((index + self.lead) / STEP).min(self.probabilities.len().saturating_sub(1));
         self.probabilities.get(step).copied().unwrap_or(0.0)
     }
+
+    /// How long the probability is at least `threshold`, within the window and to 32 ms.
+    #[must_use]
+    pub fn time_from(&self, threshold: f32) -> MediaTime {
+        let steps = self.probabilities.iter().filter(|p| **p >= threshold).count();
+        let before = if self.probabilities.first().is_some_and(|p| *p >= threshold) { self.lead } else { 0 };
+        let amplitudes = i64::try_from((steps * STEP).saturating_sub(before)).unwrap_or(i64::MAX);
+        MediaTime::from_nanos(amplitudes).scale(1_000_000_000, i64::from(SAMPLE_RATE))
+    }
 }
 
 /// Position of a time on the continuity's 16 kHz grid.
@@ -188,6 +197,14 @@ mod tests {
         used.measure(0, MediaTime::ZERO, &wav).unwrap();
         assert_eq!(used.measure(1, MediaTime::ZERO, &wav).unwrap(), fresh);
         assert_eq!(used.measure(1, at(1_000_000), &wav).unwrap(), fresh);
+    }
+
+    #[test]
+    fn time_from_a_threshold_leaves_out_what_lies_before_the_window() {
+        let speech = Speech { lead: 112, probabilities: vec![0.6, 0.5, 0.4, 0.9] };
+        assert_eq!(speech.time_from(0.5), MediaTime::from_millis(3 * 32 - 7));
+        assert_eq!(speech.time_from(0.7), MediaTime::from_millis(32));
+        assert_eq!(speech.time_from(0.95), MediaTime::ZERO);
     }
 
     #[test]

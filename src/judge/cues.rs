@@ -26,7 +26,8 @@ use std::sync::Arc;
 pub use weights::{WEIGHTS_FILE, Weights, WeightsError};
 
 use super::{Abstention, AbstentionReason, Answer, CueReading, Vote};
-use crate::gate::{Face, Measurer, Measures, ModelError, Models};
+use crate::gate::faces::THRESHOLD;
+use crate::gate::{Face, MeasureError, Measures};
 use crate::time;
 use crate::window::Window;
 use talk::Talk;
@@ -106,17 +107,6 @@ impl Values {
             _ => None,
         }
     }
-}
-
-/// The hesitation-cue index could not be set up.
-#[derive(Debug, thiserror::Error)]
-pub enum CueError {
-    /// The local models.
-    #[error(transparent)]
-    Model(#[from] ModelError),
-    /// The weights.
-    #[error(transparent)]
-    Weights(#[from] WeightsError),
 }
 
 /// Cues from measures and sound. Pure: the same windows in the same order give the same readings, wherever in a session
@@ -209,39 +199,34 @@ impl CueIndex {
     }
 }
 
-/// The embedded judge: measures windows and reads the cues. One for each source, windows in order.
+/// The embedded judge: reads the cues of measured windows. One for each source, windows in order.
 #[derive(Debug)]
 pub struct CueJudge {
-    measurer: Measurer,
     index: CueIndex,
     name: Arc<str>,
 }
 
 impl CueJudge {
-    /// Loads the local models and the weights.
+    /// Loads the weights.
     ///
     /// # Errors
-    /// ONNX Runtime, a model or the weights file cannot be used.
-    pub fn new(models: &Models, assets: Option<&Path>) -> Result<Self, CueError> {
-        let index = CueIndex::new(Weights::load(assets)?);
-        Ok(Self { measurer: Measurer::new(models)?, index, name: JUDGE.into() })
+    /// The weights file cannot be used.
+    pub fn new(assets: Option<&Path>) -> Result<Self, WeightsError> {
+        Ok(Self { index: CueIndex::new(Weights::load(assets)?), name: JUDGE.into() })
     }
 
-    /// Measures the next window and votes: Present from the threshold of the weights on.
-    pub fn judge(&mut self, window: &Window) -> Vote {
-        let begun = time::monotonic();
-        let reading = match self.measurer.measure(window) {
-            Ok(measures) => self.index.read(window, &measures),
-            Err(error) => Err(Abstention { reason: AbstentionReason::Encoding, detail: error.to_string() }),
-        };
-        self.vote(reading, begun)
-    }
-
-    /// The same, of a window that was measured already, by a gate.
+    /// Votes on the next window: Present from the threshold of the weights on.
     pub fn judge_measured(&mut self, window: &Window, measures: &Measures) -> Vote {
         let begun = time::monotonic();
         let reading = self.index.read(window, measures);
         self.vote(reading, begun)
+    }
+
+    /// Abstains on a window that could not be measured.
+    #[must_use]
+    pub fn unmeasured(&self, error: &MeasureError) -> Vote {
+        let abstention = Abstention { reason: AbstentionReason::Encoding, detail: error.to_string() };
+        self.vote(Err(abstention), time::monotonic())
     }
 
     fn vote(&self, reading: Result<CueReading, Abstention>, begun: std::time::Instant) -> Vote {
@@ -284,7 +269,8 @@ fn faces(measures: &Measures) -> Values {
     if pictures == 0 {
         return Values::default();
     }
-    let largest = |faces: &[Face]| faces.iter().copied().max_by(|a, b| a.width.total_cmp(&b.width));
+    let sure = |face: &Face| face.score >= THRESHOLD;
+    let largest = |faces: &[Face]| faces.iter().copied().filter(sure).max_by(|a, b| a.width.total_cmp(&b.width));
     let turns: Vec<f32> =
         measures.pictures.iter().filter_map(|picture| largest(&picture.faces)).filter_map(|face| face.turn()).collect();
     let share = |count: usize, of: usize| count as f64 / of as f64;

@@ -18,6 +18,7 @@ pub mod tally;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::gate::GateSkip;
 use crate::time::Span;
 
 /// Whether A/H shows: of one vote, one window, one judge over a session, or a session.
@@ -195,7 +196,7 @@ pub struct WindowId {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SkipReason {
     /// The gate found nothing worth asking about; says what it measured.
-    Gate(Arc<str>),
+    Gate(GateSkip),
     /// Every judge's session max is Present already (rule 10).
     EarlyStop,
     /// The session was paused.

@@ -98,7 +98,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
     prop_oneof![
         24 => votes,
         1 => all_abstained,
-        1 => Just(Outcome::Skipped(SkipReason::Gate("no speech".into()))),
+        1 => Just(Outcome::Skipped(crate::alert::fixtures::gate_skip())),
         1 => Just(Outcome::Skipped(SkipReason::Paused)),
         1 => Just(Outcome::Dropped(DropReason::Overload)),
         1 => Just(Outcome::Lost(LostReason::MissingMedia)),

@@ -13,6 +13,7 @@ mod timeline;
 
 use bytes::Bytes;
 
+use crate::gate::Flags;
 use crate::judge::{LostReason, WindowId};
 use crate::time::{MediaTime, Span};
 
@@ -67,6 +68,8 @@ pub struct Window {
     pub refused: u32,
     /// Media time of the window's first sound minus that of its first picture; None without both.
     pub audio_offset: Option<MediaTime>,
+    /// What the gate noticed; None: it has not looked yet.
+    pub flags: Option<Flags>,
 }
 
 impl std::fmt::Debug for Window {

@@ -345,6 +345,7 @@ fn cut(piece: Piece, continuity: u32, start: MediaTime, streams: Streams) -> Cut
                 return Cut::Unjudgeable { id, span: span.shift(start), reason: LostReason::MissingMedia };
             }
             Cut::Window(Box::new(Window {
+                flags: None,
                 id,
                 media: span,
                 span: span.shift(start),

@@ -9,6 +9,7 @@
 )]
 
 mod cli;
+mod gate;
 mod kit;
 mod tidy;
 mod watch_file;

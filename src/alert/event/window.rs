@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::flags::{FlagsSeen, GateNumbers};
 use super::{Head, JudgeMax, Judgement, LabelWord, LabelsByRule, WindowNumber, calibrated, finite, maxima, secs};
 use crate::alert::{JudgedWindow, LostTime, UnjudgedWindow, WindowQuality};
 use crate::judge::{Answer, Cue, CueReading, DropReason, LostReason, Score, SkipReason, Vote};
@@ -54,8 +55,10 @@ pub struct WindowSkipped {
     window: Option<WindowNumber>,
     /// Why.
     reason: SkipWord,
-    /// What the gate measured; null for other reasons.
+    /// What the gate measured, for a person; null for other reasons.
     detail: Option<String>,
+    /// What the gate measured; null for other reasons.
+    gate: Option<GateNumbers>,
     /// How complete the window was; null where not known.
     quality: Option<Quality>,
 }
@@ -73,13 +76,14 @@ pub enum SkipWord {
 }
 
 pub(super) fn skipped(head: Head, unjudged: &UnjudgedWindow, reason: &SkipReason) -> WindowSkipped {
-    let (reason, detail) = match reason {
-        SkipReason::Gate(measured) => (SkipWord::Gate, Some(measured.to_string())),
+    let (reason, gate) = match reason {
+        SkipReason::Gate(skip) => (SkipWord::Gate, Some(skip)),
         SkipReason::EarlyStop => (SkipWord::EarlyStop, None),
         SkipReason::Paused => (SkipWord::Paused, None),
     };
+    let (detail, gate) = (gate.map(ToString::to_string), gate.map(GateNumbers::from));
     let (window, quality) = (unjudged.window.map(Into::into), unjudged.quality.map(quality));
-    WindowSkipped { head, window, reason, detail, quality }
+    WindowSkipped { head, window, reason, detail, gate, quality }
 }
 
 /// A window, or time that never became one, was left out for want of time.
@@ -287,6 +291,8 @@ pub struct Quality {
     refused_frames: u32,
     /// Time of the first sound minus that of the first picture; null without both.
     audio_offset_ms: Option<f64>,
+    /// What else there is to know before trusting a verdict on it; null where nobody looked.
+    flags: Option<FlagsSeen>,
 }
 
 /// Whether a window has its whole length.
@@ -307,6 +313,7 @@ fn quality(quality: WindowQuality) -> Quality {
         sound_missing_secs: quality.sound_missing.map(secs),
         refused_frames: quality.refused,
         audio_offset_ms: quality.audio_offset.map(|offset| millis(secs(offset))),
+        flags: quality.flags.map(Into::into),
     }
 }
 

@@ -1,9 +1,8 @@
 #![allow(clippy::float_cmp, reason = "these values are exact")]
 
 use super::*;
-use crate::gate::PictureFaces;
-use crate::gate::Speech;
 use crate::gate::tests::{FACE_JPEG, detector_models, speech_wav};
+use crate::gate::{Measurer, PictureFaces, Speech};
 use crate::judge::WindowId;
 use crate::judge::cues::voice::tests::voice;
 use crate::time::{MediaTime, Span};
@@ -25,6 +24,7 @@ fn window(continuity: u32, index: u32, offset: i64, sound: Option<Vec<i16>>) -> 
         sound_missing: MediaTime::ZERO,
         refused: 0,
         audio_offset: None,
+        flags: None,
     }
 }
 
@@ -39,6 +39,10 @@ fn talk(spans: &[(f32, f32)]) -> Vec<i16> {
     let tone = voice(5.0, 0.5, |t| 120.0 * (1.0 + 0.3 * (t * 9.0).sin()));
     let speaks = |t: f32| spans.iter().any(|(from, to)| (*from..*to).contains(&t)) && t % 0.2 < 0.15;
     tone.iter().enumerate().map(|(i, x)| if speaks(i as f32 / 16_000.0) { *x } else { 0 }).collect()
+}
+
+fn measurer() -> Measurer {
+    Measurer::new(&detector_models()).unwrap()
 }
 
 fn index() -> CueIndex {
@@ -135,7 +139,7 @@ fn a_voice_that_rises_is_compared_with_its_own_past() {
 #[test]
 fn the_result_depends_neither_on_session_time_nor_on_the_run() {
     let judge = |continuity: u32, offset: i64| {
-        let mut judge = CueJudge::new(&detector_models(), None).unwrap();
+        let (mut measurer, mut judge) = (measurer(), CueJudge::new(None).unwrap());
         let mut votes = Vec::new();
         for number in 0..3 {
             let mut sound = speech_wav();
@@ -143,7 +147,7 @@ fn the_result_depends_neither_on_session_time_nor_on_the_run() {
             let mut window = window(continuity, number, offset, Some(sound));
             let time = window.media.start();
             window.pictures = vec![Still { time, width: 320, height: 240, jpeg: FACE_JPEG.into() }; 2];
-            let vote = judge.judge(&window);
+            let vote = judge.judge_measured(&window, &measurer.measure(&window).unwrap());
             votes.push((vote.answer, vote.cues));
         }
         votes
@@ -156,10 +160,10 @@ fn the_result_depends_neither_on_session_time_nor_on_the_run() {
 
 #[test]
 fn a_broken_picture_is_an_abstention() {
-    let mut judge = CueJudge::new(&detector_models(), None).unwrap();
     let mut window = window(0, 0, 0, Some(vec![0; 80_000]));
     window.pictures = vec![Still { time: MediaTime::ZERO, width: 2, height: 2, jpeg: (&b"x"[..]).into() }];
-    let vote = judge.judge(&window);
+    let error = measurer().measure(&window).unwrap_err();
+    let vote = CueJudge::new(None).unwrap().unmeasured(&error);
     assert!(matches!(vote.answer, Answer::Abstained(_)) && vote.cues.is_none(), "{vote:?}");
     assert_eq!(&*vote.judge, JUDGE);
 }
@@ -183,7 +187,13 @@ fn a_head_turned_away_is_seen_when_half_the_pictures_show_a_face() {
         speech: None,
         pictures: noses
             .iter()
-            .map(|nose| PictureFaces { time: MediaTime::ZERO, faces: nose.iter().map(|nose| face(*nose)).collect() })
+            .map(|nose| PictureFaces {
+                time: MediaTime::ZERO,
+                width: 320,
+                height: 240,
+                // What is below the threshold is no face to the index, whatever was measured.
+                faces: nose.iter().flat_map(|n| [face(*n), Face { score: 0.69, width: 200.0, ..face(50.0) }]).collect(),
+            })
             .collect(),
     };
     let values = faces(&pictures(&[Some(50.0), Some(90.0), Some(10.0), None]));

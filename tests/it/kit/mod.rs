@@ -2,6 +2,7 @@
 //!
 //! - [`codes`]: the frame number burnt into a picture. [`tones`]: the source time carried by the sound.
 //! - [`media`]: recordings made of both, in every shape the tests need. [`decode`]: what a recording or stream holds.
+//! - [`scenes`]: recordings of faces and voices, for the gate.
 //! - [`endpoint`]: a judge that decodes what it is sent and answers from what it saw. A stand-in: it judges nobody.
 //! - [`rtsp`]: a camera. [`proxy`]: a bad network. [`run`]: the program itself, as a user runs it.
 //!
@@ -30,6 +31,7 @@ pub mod proxy;
 pub mod reply;
 pub mod rtsp;
 pub mod run;
+pub mod scenes;
 pub mod tones;
 pub mod wav;
 
