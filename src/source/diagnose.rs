@@ -60,6 +60,8 @@ fn device(location: &Location, from: &str, error: &gst::glib::Error, debug: Opti
         format!("{what} may not be opened by this user; add it to the group {}", if hears { "audio" } else { "video" })
     } else if missing {
         format!("{what} is not there (`ahwatch watch --list-devices` shows what is)")
+    } else if says("can't connect") {
+        format!("{what} cannot be reached: PipeWire does not answer")
     } else if says("Connection refused") || says("Connection terminated") {
         format!("{what} cannot be reached: the sound server does not answer ({plain})")
     } else if error.matches(gst::CoreError::Negotiation) || says("not-negotiated") {

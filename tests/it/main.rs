@@ -9,6 +9,7 @@
 )]
 
 mod cli;
+mod devices;
 mod kit;
 mod tidy;
 mod watch_file;
