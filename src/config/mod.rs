@@ -103,6 +103,7 @@ pub enum Judging {
 
 /// What the command line says; None or empty says nothing.
 #[derive(Clone, Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct Overrides {
     /// Paths, URLs and devices. Any of them replace the file's `[[source]]` tables.
     pub sources: Vec<String>,

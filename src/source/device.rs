@@ -1,6 +1,6 @@
 //! Devices of this machine: which pipeline opens one, and what is missing when none can.
 //!
-//! A name settles the way by itself where it can: `/dev/video0` is Video4Linux, `hw:1,0` is ALSA. `alsa:`, `pulse:` and
+//! A name settles the way by itself where it can: `/dev/video0` is `Video4Linux`, `hw:1,0` is ALSA. `alsa:`, `pulse:` and
 //! `pipewire:` before a name settle it in any case. Otherwise it is what runs on this machine, at the start.
 
 use std::path::{Path, PathBuf};
@@ -14,9 +14,9 @@ use crate::window::Stream;
 /// What brings a device's media.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Api {
-    /// Video4Linux: `/dev/video*`.
+    /// `Video4Linux`: `/dev/video*`.
     V4l2,
-    /// PulseAudio's protocol, which `PipeWire` speaks too.
+    /// `PulseAudio`'s protocol, which `PipeWire` speaks too.
     Pulse,
     /// `PipeWire`: cameras, also those of a sandbox, and microphones.
     PipeWire,

@@ -27,7 +27,7 @@ pub struct Device {
     pub monitor: bool,
 }
 
-/// Asks GStreamer's device monitor (Video4Linux, PulseAudio, `PipeWire`, ALSA).
+/// Asks GStreamer's device monitor (`Video4Linux`, `PulseAudio`, `PipeWire`, ALSA).
 ///
 /// # Errors
 /// GStreamer itself is not there.
@@ -60,8 +60,7 @@ fn device(found: &gst::Device) -> Option<Device> {
         is_text.then(|| element.property::<Option<String>>(name)).flatten()
     };
     let name = match (element.factory()?.name().as_str(), kind) {
-        ("v4l2src", DeviceKind::Camera) => set("device")?,
-        ("pulsesrc", DeviceKind::Microphone) => set("device")?,
+        ("v4l2src", DeviceKind::Camera) | ("pulsesrc", DeviceKind::Microphone) => set("device")?,
         ("alsasrc", DeviceKind::Microphone) => format!("alsa:{}", set("device")?),
         // The number it is given changes from start to start, the name does not.
         ("pipewiresrc", _) => {
