@@ -15,11 +15,14 @@ packages=(
     gstreamer1.0-plugins-base gstreamer1.0-plugins-good             # decodebin, rtspsrc, jpegenc
     gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly              # parsers, x264enc
     gstreamer1.0-libav                                              # H.264 and AAC decoding
+    gstreamer1.0-alsa gstreamer1.0-pulseaudio gstreamer1.0-pipewire # microphones and cameras of this machine
     glib-networking ca-certificates                                 # TLS of rtsps://
     python3 python3-pip                                             # fetch ONNX Runtime's wheel
 )
 test_packages=(
     libgstrtspserver-1.0-dev                                        # the RTSP server of the tests
+    pulseaudio pulseaudio-utils                                     # their microphones
+    pipewire wireplumber dbus gstreamer1.0-tools                    # their webcam
 )
 
 case "${1-}" in

@@ -25,7 +25,7 @@ use crate::judge::Vote;
 use crate::judge::cues::CueJudge;
 use crate::judge::panel::Panel;
 use crate::session::SessionSettings;
-use crate::source::{Description, Finish, Incoming, Location, Loss, Retry, SourceError, Spec, supervise};
+use crate::source::{Description, Finish, Incoming, Location, Loss, Microphone, Retry, SourceError, Spec, supervise};
 use crate::time::{MediaTime, monotonic};
 use crate::watch::{Grace, Judges, Watcher};
 use crate::window::{Cut, Cutting, Timeline, Window};
@@ -337,20 +337,28 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
 }
 
 fn spec(source: &SourceConfig, config: &Config) -> Result<Spec, SourceError> {
-    let (location, shipped) = match &source.input {
-        Input::File(path) => (Location::File(path.clone()), "file.gst"),
+    let location = match &source.input {
+        Input::File(path) => Location::File(path.clone()),
+        Input::Webcam(device, microphone) => {
+            Location::Webcam { device: device.clone(), microphone: microphone.clone() }
+        }
+        Input::Mic(device) => Location::Mic(device.clone()),
+        Input::Test(microphone) => Location::Test { microphone: microphone.clone() },
         Input::Rtsp(url) => {
             let url = url::Url::parse(url.expose()).map_err(|e| SourceError::Media {
                 location: source.input.shown(),
                 reason: format!("is no address: {e}"),
             })?;
-            (Location::Rtsp(url), "rtsp.gst")
+            Location::Rtsp(url)
         }
     };
-    let description = match &source.pipeline {
+    let mut description = match &source.pipeline {
         Some(path) => Description::from_file(path)?,
-        None => Description::shipped(shipped, config.assets.as_deref())?,
+        None => crate::source::description(&location, config.assets.as_deref())?,
     };
+    if *location.microphone() == Microphone::Off {
+        description.audio = None;
+    }
     description.check()?;
     Ok(Spec { name: source.name.to_string(), location, description, realtime: source.realtime, once: source.once })
 }

@@ -4,6 +4,7 @@
 //! configuration or a missing input, before anything ran.
 
 mod config;
+mod devices;
 mod gate_report;
 mod log;
 mod watch;
@@ -26,7 +27,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Watch recordings or cameras, and print what is judged as it happens.
+    /// Watch recordings, cameras and microphones, and print what is judged as it happens.
     Watch(watch::Options),
     /// Check a configuration, or print its JSON Schema.
     Config {

@@ -21,7 +21,8 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 #[derive(Debug, Args)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct Options {
-    /// Recordings and cameras: paths, `rtsp://` and `rtsps://` addresses.
+    /// Recordings, cameras and microphones: paths, `rtsp://` and `rtsps://` addresses, `webcam:[DEVICE]`, `mic:[DEVICE]`,
+    /// `test:` (a live picture and sound that need no device).
     #[arg(value_name = "SOURCE")]
     sources: Vec<String>,
     /// A configuration file (TOML).
@@ -36,6 +37,15 @@ pub struct Options {
     /// Print one JSON object a line, also on a terminal.
     #[arg(long)]
     json: bool,
+    /// Print the cameras and microphones of this machine, by the names that open them, and end.
+    #[arg(long)]
+    list_devices: bool,
+    /// The microphone of a webcam, named as after `mic:` [default: the system's].
+    #[arg(long, value_name = "DEVICE", conflicts_with = "no_audio")]
+    audio: Option<String>,
+    /// A webcam's pictures without any sound.
+    #[arg(long)]
+    no_audio: bool,
     /// Play recordings at their own pace.
     #[arg(long)]
     realtime: bool,
@@ -121,6 +131,9 @@ impl From<GateName> for GateRequire {
 }
 
 pub(super) fn run(options: &Options) -> Exit {
+    if options.list_devices {
+        return super::devices::list(options.json);
+    }
     let config = match configure(options) {
         Ok(config) => config,
         Err(problems) => {
@@ -129,7 +142,9 @@ pub(super) fn run(options: &Options) -> Exit {
         }
     };
     if config.sources.is_empty() {
-        eprintln!("nothing to watch: name a recording or an rtsp:// address, or write a [[source]] in --config FILE");
+        eprintln!(
+            "nothing to watch: name a recording, an rtsp:// address, webcam:, mic: or test:, or write a [[source]] in --config FILE"
+        );
         return Exit::Refused;
     }
     if options.gate_report {
@@ -162,6 +177,8 @@ fn configure(options: &Options) -> Result<Config, String> {
         pipeline: options.pipeline.clone(),
         realtime: options.realtime,
         once: options.once,
+        audio: options.audio.clone(),
+        no_audio: options.no_audio,
         window_secs: options.window_secs,
         hop_secs: options.hop_secs,
         clip_codec: options.clip_codec.map(|codec| match codec {

@@ -96,8 +96,9 @@ pub enum Judging {
 
 /// What the command line says; None or empty says nothing.
 #[derive(Clone, Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct Overrides {
-    /// Paths and URLs. Any of them replace the file's `[[source]]` tables.
+    /// Paths, URLs and devices. Any of them replace the file's `[[source]]` tables.
     pub sources: Vec<String>,
     /// `--pipeline`, for the sources of the command line.
     pub pipeline: Option<PathBuf>,
@@ -105,6 +106,10 @@ pub struct Overrides {
     pub realtime: bool,
     /// `--once`: every URL ends at its first end of stream.
     pub once: bool,
+    /// `--audio`: the microphone of every webcam.
+    pub audio: Option<String>,
+    /// `--no-audio`: no webcam has a microphone.
+    pub no_audio: bool,
     /// `--window-secs`.
     pub window_secs: Option<f64>,
     /// `--hop-secs`.

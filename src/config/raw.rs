@@ -126,8 +126,13 @@ pub struct RawSource {
     pub name: Option<String>,
     /// A media file, relative to this configuration file.
     pub path: Option<PathBuf>,
-    /// `rtsp://` or `rtsps://`; may hold user and password, which are never shown.
+    /// `rtsp://` or `rtsps://` (may hold user and password, which are never shown), `webcam:[DEVICE]`, `mic:[DEVICE]` or `test:`.
     pub url: Option<Secret>,
+    /// A `webcam:` or `test:` only: the microphone, named as after `mic:`. Default: the system's; a test's own sound.
+    pub audio: Option<String>,
+    /// A `webcam:` or `test:` only: pictures without sound.
+    #[schemars(extend("default" = false))]
+    pub no_audio: Option<bool>,
     /// A `GStreamer` description of one's own, a file relative to this configuration file.
     pub pipeline: Option<PathBuf>,
     /// A file only: play it at its own speed instead of as fast as the panel allows.

@@ -10,6 +10,7 @@ use super::Overrides;
 use super::problem::{Place, Problems};
 use super::raw::{RawSource, table_name};
 use super::redact::{Secret, redact_url};
+use crate::source::Microphone;
 
 /// One place media comes from.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +34,12 @@ pub enum Input {
     File(PathBuf),
     /// An `rtsp://` or `rtsps://` address, perhaps with credentials. Show it by [`Input::shown`].
     Rtsp(Secret),
+    /// `webcam:`: a camera of this machine; without a name the default one.
+    Webcam(Option<String>, Microphone),
+    /// `mic:`: a microphone of this machine; without a name the default one.
+    Mic(Option<String>),
+    /// `test:`: a live picture and sound that need no device.
+    Test(Microphone),
 }
 
 impl Input {
@@ -42,6 +49,9 @@ impl Input {
         match self {
             Self::File(path) => path.display().to_string(),
             Self::Rtsp(url) => redact_url(url.expose()),
+            Self::Webcam(device, _) => format!("webcam:{}", device.as_deref().unwrap_or("default")),
+            Self::Mic(device) => format!("mic:{}", device.as_deref().unwrap_or("default")),
+            Self::Test(_) => "test:".to_owned(),
         }
     }
 }
@@ -61,7 +71,7 @@ pub(super) fn build(
     } else {
         let pipeline = overrides.pipeline.clone();
         let table = |source: &String| {
-            let input = if source.contains("://") {
+            let input = if source.contains("://") || device_url(source).is_some() {
                 RawSource { url: Some(Secret::new(source.clone())), ..RawSource::default() }
             } else {
                 RawSource { path: Some(source.into()), ..RawSource::default() }
@@ -79,10 +89,16 @@ pub(super) fn build(
             remedy,
         );
     }
+    let mut hears = false;
     for (raw, place, dir) in typed {
+        hears |= raw.url.as_ref().and_then(|url| device_url(url.expose())).is_some_and(|(kind, _)| kind != "mic");
         if let Some(source) = build_one(&raw, &place, dir, overrides, &mut names, problems) {
             sources.push(source);
         }
+    }
+    if (overrides.audio.is_some() || overrides.no_audio) && !hears {
+        let key = if overrides.no_audio { "--no-audio" } else { "--audio" };
+        problems.push(&Place::command_line(), key, "belongs to a webcam: or test:, and there is none", "leave it out");
     }
     sources
 }
@@ -97,7 +113,10 @@ fn build_one(
 ) -> Option<SourceConfig> {
     let input = match (&raw.path, &raw.url) {
         (Some(path), None) => file_input(&dir.join(path), "path", place, problems),
-        (None, Some(url)) => url_input(url, place, problems),
+        (None, Some(url)) => match device_url(url.expose()) {
+            Some((kind, device)) => device_input(kind, device, raw, overrides, place, problems),
+            None => url_input(url, place, problems),
+        },
         (None, None) => {
             problems.push(place, "", "has neither path nor url", "give one of them");
             None
@@ -117,8 +136,13 @@ fn build_one(
         );
     }
     let is_file = matches!(input, Some(Input::File(_)));
-    if raw.realtime == Some(true) && matches!(input, Some(Input::Rtsp(_))) {
+    if raw.realtime == Some(true) && input.is_some() && !is_file {
         problems.push(place, "realtime", "is for files; a camera is always live", "leave it out");
+    }
+    let typed = [("audio", raw.audio.is_some()), ("no_audio", raw.no_audio.is_some())];
+    let hears = matches!(input, None | Some(Input::Webcam(..) | Input::Test(_)));
+    for (key, _) in typed.into_iter().filter(|(_, typed)| *typed && !hears) {
+        problems.push(place, key, "is for webcam: and test:; this source has its own sound", "leave it out");
     }
     let name = match &raw.name {
         Some(name) => {
@@ -151,9 +175,58 @@ fn file_input(path: &Path, key: &str, place: &Place, problems: &mut Problems) ->
         place,
         key,
         format!("{} {wrong}", path.display()),
-        "name a media file or an rtsp:// or rtsps:// address",
+        "name a media file, an rtsp:// or rtsps:// address, webcam:, mic: or test:",
     );
     None
+}
+
+/// The kind of device and what stands behind the colon.
+fn device_url(url: &str) -> Option<(&str, &str)> {
+    url.split_once(':').filter(|(kind, _)| matches!(*kind, "webcam" | "mic" | "test"))
+}
+
+fn device_input(
+    kind: &str,
+    device: &str,
+    raw: &RawSource,
+    overrides: &Overrides,
+    place: &Place,
+    problems: &mut Problems,
+) -> Option<Input> {
+    if kind == "test" && !device.is_empty() {
+        problems.push(place, "url", "test: has no devices", "write test: alone");
+        return None;
+    }
+    if device.chars().any(char::is_control) || device.starts_with("//") {
+        problems.push(place, "url", format!("{kind}: is followed by no name of a device"), device_remedy(kind));
+        return None;
+    }
+    let named = |name: &str| Some(name).filter(|name| !name.is_empty() && *name != "default").map(str::to_owned);
+    if raw.no_audio == Some(true) && raw.audio.is_some() {
+        problems.push(place, "no_audio", "excludes audio", "keep one of them");
+    }
+    // The command line counts more than the file.
+    let (audio, off) = if overrides.audio.is_some() || overrides.no_audio {
+        (overrides.audio.as_deref(), overrides.no_audio)
+    } else {
+        (raw.audio.as_deref(), raw.no_audio.unwrap_or(false))
+    };
+    let microphone = match audio {
+        _ if off => Microphone::Off,
+        // "default" is a test picture's wish for a real microphone, too.
+        Some(name) if kind == "test" => Microphone::Named(name.to_owned()),
+        Some(name) => named(name).map_or(Microphone::Usual, Microphone::Named),
+        None => Microphone::Usual,
+    };
+    Some(match kind {
+        "webcam" => Input::Webcam(named(device), microphone),
+        "mic" => Input::Mic(named(device)),
+        _ => Input::Test(microphone),
+    })
+}
+
+fn device_remedy(kind: &str) -> String {
+    format!("write {kind}: or {kind}:DEVICE; `ahwatch watch --list-devices` shows what there is")
 }
 
 fn url_input(url: &Secret, place: &Place, problems: &mut Problems) -> Option<Input> {
@@ -178,7 +251,7 @@ fn url_input(url: &Secret, place: &Place, problems: &mut Problems) -> Option<Inp
                 place,
                 "url",
                 format!("{}:// is not a kind of source", parsed.scheme()),
-                "give a path, rtsp:// or rtsps://",
+                "give a path, rtsp://, rtsps://, webcam:, mic: or test:",
             );
             None
         }
@@ -211,11 +284,14 @@ const fn is_name_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
 }
 
-/// From the file's or the host's name; made unique by a number.
+/// From the file's, the host's or the device kind's name; made unique by a number.
 fn made_name(input: &Input, names: &mut BTreeSet<String>) -> String {
     let from = match input {
         Input::File(path) => path.file_stem().map(|stem| stem.to_string_lossy().into_owned()),
         Input::Rtsp(url) => Url::parse(url.expose()).ok().and_then(|url| url.host_str().map(str::to_owned)),
+        Input::Webcam(..) => Some("webcam".to_owned()),
+        Input::Mic(_) => Some("mic".to_owned()),
+        Input::Test(_) => Some("test".to_owned()),
     };
     let plain: String =
         from.unwrap_or_default().chars().map(|c| if is_name_char(c) { c } else { '_' }).take(56).collect();

@@ -2,6 +2,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::*;
+use crate::source::Microphone;
 
 fn no_env(_: &str) -> Option<String> {
     None
@@ -304,6 +305,51 @@ fn sources_of_one_name_are_refused() {
     for part in ["is not a plain name", "has neither path nor url", "has both path and url"] {
         assert!(text.contains(part), "{text}");
     }
+}
+
+#[test]
+fn devices_are_sources_like_others() {
+    let text = "[[source]]\nurl = \"webcam:/dev/video2\"\naudio = \"hw:1,0\"\n[[source]]\nurl = \"webcam:\"\nno_audio = true\n\
+                [[source]]\nurl = \"mic:alsa_input.usb\"\n[[source]]\nurl = \"mic:\"\n[[source]]\nurl = \"test:\"\n";
+    let config = Config::build(raw(text), Overrides::default(), &no_env).unwrap();
+    let sources: Vec<_> = config.sources.iter().map(|s| (s.name.as_ref(), s.input.clone(), s.once)).collect();
+    let camera = |name: &str| Some(name.to_owned());
+    let expected = [
+        ("webcam", Input::Webcam(camera("/dev/video2"), Microphone::Named("hw:1,0".into())), false),
+        ("webcam-2", Input::Webcam(None, Microphone::Off), false),
+        ("mic", Input::Mic(camera("alsa_input.usb")), false),
+        ("mic-2", Input::Mic(None), false),
+        ("test", Input::Test(Microphone::Usual), false),
+    ];
+    assert_eq!(sources, expected);
+    let shown: Vec<_> = config.sources.iter().map(|s| s.input.shown()).collect();
+    assert_eq!(shown, ["webcam:/dev/video2", "webcam:default", "mic:alsa_input.usb", "mic:default", "test:"]);
+
+    let overrides = Overrides { audio: Some("desk".into()), ..Overrides::default() };
+    let config = Config::build(raw(text), overrides, &no_env).unwrap();
+    assert_eq!(config.sources[1].input, Input::Webcam(None, Microphone::Named("desk".into())));
+    assert_eq!(config.sources[4].input, Input::Test(Microphone::Named("desk".into())));
+}
+
+#[test]
+fn what_is_wrong_with_a_device_is_told() {
+    let text = problems(
+        "[[source]]\nname = \"d\"\nurl = \"mic:\"\naudio = \"x\"\n[[source]]\nname = \"d\"\nurl = \"test:1\"\n\
+         [[source]]\nurl = \"webcam:\"\naudio = \"x\"\nno_audio = true\nrealtime = true\n[[source]]\nurl = \"mic://h\"\n",
+    );
+    for part in [
+        "audio: is for webcam: and test:",
+        "test: has no devices",
+        "no_audio: excludes audio",
+        "realtime: is for files",
+        "mic: is followed by no name",
+        "--list-devices",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    let overrides = Overrides { no_audio: true, ..Overrides::default() };
+    let text = Config::build(raw("[[source]]\nurl = \"mic:\"\n"), overrides, &no_env).unwrap_err().to_string();
+    assert!(text.contains("--no-audio: belongs to a webcam:"), "{text}");
 }
 
 #[test]

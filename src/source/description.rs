@@ -8,8 +8,16 @@ use gstreamer::prelude::*;
 use super::SourceError;
 
 /// The shipped descriptions, by file name.
-const SHIPPED: [(&str, &str); 2] =
-    [("file.gst", include_str!("../../pipelines/file.gst")), ("rtsp.gst", include_str!("../../pipelines/rtsp.gst"))];
+const SHIPPED: [(&str, &str); 8] = [
+    ("file.gst", include_str!("../../pipelines/file.gst")),
+    ("mic-alsa.gst", include_str!("../../pipelines/mic-alsa.gst")),
+    ("mic-pipewire.gst", include_str!("../../pipelines/mic-pipewire.gst")),
+    ("mic-pulse.gst", include_str!("../../pipelines/mic-pulse.gst")),
+    ("rtsp.gst", include_str!("../../pipelines/rtsp.gst")),
+    ("test.gst", include_str!("../../pipelines/test.gst")),
+    ("webcam-pipewire.gst", include_str!("../../pipelines/webcam-pipewire.gst")),
+    ("webcam-v4l2.gst", include_str!("../../pipelines/webcam-v4l2.gst")),
+];
 
 /// A pipeline in up to three parts: `[source]`, `[video]`, `[audio]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +25,7 @@ pub struct Description {
     /// Where it was read, for messages.
     pub origin: String,
     /// Brings media; pads that appear on its element `out` (or else `in`) are joined to the branches. Without it the branches
-    /// stand alone.
+    /// stand alone, and a device's name is set on their elements `videoin` and `audioin`.
     pub source: Option<String>,
     /// From a video pad to `appsink name=video`.
     pub video: Option<String>,
@@ -120,10 +128,13 @@ impl Description {
         gst::parse::bin_from_description(part, false).map_err(|e| self.wrong(e.message().to_owned()))
     }
 
-    /// A branch as a bin; the open end of its first element becomes the bin's.
+    /// A branch as a bin; behind a source, the open end of its first element becomes the bin's.
     pub(super) fn branch_bin(&self, part: &str) -> Result<gst::Bin, SourceError> {
         // Not GStreamer's own ghosting: it looks inside decodebin too, and takes a pad there that decodebin needs.
         let bin = gst::parse::bin_from_description(part, false).map_err(|e| self.wrong(e.message().to_owned()))?;
+        if self.source.is_none() {
+            return Ok(bin);
+        }
         // A bin lists its newest element first.
         let open = bin.children().into_iter().rev().filter_map(|e| e.static_pad("sink")).find(|pad| !pad.is_linked());
         if let Some(pad) = open {
@@ -152,20 +163,14 @@ mod tests {
         for (name, _) in SHIPPED {
             let description = Description::shipped(name, None).unwrap();
             description.check().unwrap();
-            assert!(
-                description
-                    .video
-                    .as_ref()
-                    .unwrap()
-                    .contains("video/x-raw,format=I420,pixel-aspect-ratio=1/1 ! appsink name=video")
-            );
-            assert!(
-                description
-                    .audio
-                    .as_ref()
-                    .unwrap()
-                    .contains("rate=16000,channels=1,layout=interleaved ! appsink name=audio")
-            );
+            for (branch, end) in [
+                (&description.video, "video/x-raw,format=I420,pixel-aspect-ratio=1/1 ! appsink name=video"),
+                (&description.audio, "rate=16000,channels=1,layout=interleaved ! appsink name=audio"),
+            ] {
+                assert!(branch.as_ref().is_none_or(|branch| branch.contains(end)), "{name}");
+            }
+            assert_eq!(description.video.is_none(), name.starts_with("mic-"), "{name}");
+            assert_eq!(description.audio.is_none(), name.starts_with("webcam-"), "{name}");
         }
     }
 

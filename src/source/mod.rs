@@ -1,4 +1,4 @@
-//! Sources: a recording or a camera goes in, frames come out as plain bytes with times.
+//! Sources: a recording, a camera or a microphone goes in, frames come out as plain bytes with times.
 //!
 //! The only input code that knows GStreamer. What crosses [`Incoming`] is plain data, so that a source can later move into
 //! a process of its own.
@@ -6,10 +6,14 @@
 //! - `description`: the pipelines as text, shipped or the user's own.
 //! - `pipeline`: a description becomes a running pipeline, its frames [`Incoming`] messages.
 //! - `pace`: keeps a recording's two streams together.
-//! - `supervise`: runs a source to its end; a camera is reconnected for ever.
+//! - `supervise`: runs a source to its end; a camera is reconnected for ever. `diagnose`: what GStreamer's errors mean.
+//! - `device`: which pipeline opens a device of this machine. `listing`: which devices there are.
 
 mod description;
+mod device;
+mod diagnose;
 mod image;
+mod listing;
 mod pace;
 mod pipeline;
 mod supervise;
@@ -21,7 +25,9 @@ use crate::time::MediaTime;
 use crate::window::{Frame, Stream, Streams};
 
 pub use description::Description;
+pub use device::{description, missing_packages};
 pub use image::{Image, Matrix};
+pub use listing::{Device, DeviceKind, devices};
 pub use supervise::{Retry, supervise};
 
 /// Where media comes from.
@@ -31,6 +37,48 @@ pub enum Location {
     File(PathBuf),
     /// `rtsp://` or `rtsps://`.
     Rtsp(url::Url),
+    /// A camera of this machine.
+    Webcam {
+        /// `/dev/videoN`, or a name of `PipeWire`'s; None: the default one.
+        device: Option<String>,
+        /// Where its sound comes from.
+        microphone: Microphone,
+    },
+    /// A microphone of this machine by its name; None: the default one. No pictures.
+    Mic(Option<String>),
+    /// A live picture and sound that need no device.
+    Test {
+        /// Where its sound comes from; usually its own.
+        microphone: Microphone,
+    },
+}
+
+/// Where the sound of a source with pictures comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Microphone {
+    /// A camera's: the default microphone. A test picture's: its own sound.
+    Usual,
+    /// The microphone of this name.
+    Named(String),
+    /// From nowhere.
+    Off,
+}
+
+impl Location {
+    /// It is, or needs, a device of this machine.
+    #[must_use]
+    pub const fn is_device(&self) -> bool {
+        !matches!(self, Self::File(_) | Self::Rtsp(_))
+    }
+
+    /// Where its sound comes from.
+    #[must_use]
+    pub const fn microphone(&self) -> &Microphone {
+        match self {
+            Self::Webcam { microphone, .. } | Self::Test { microphone } => microphone,
+            Self::File(_) | Self::Rtsp(_) | Self::Mic(_) => &Microphone::Usual,
+        }
+    }
 }
 
 /// Prints no credentials.
@@ -47,6 +95,9 @@ impl std::fmt::Display for Location {
             Self::File(path) => write!(f, "{}", path.display()),
             // Some cameras take the password in the path: `/user=admin&password=…`.
             Self::Rtsp(url) => f.write_str(&crate::config::redact::redact_text(without_credentials(url).as_str())),
+            Self::Webcam { device, .. } => write!(f, "webcam:{}", device.as_deref().unwrap_or("default")),
+            Self::Mic(device) => write!(f, "mic:{}", device.as_deref().unwrap_or("default")),
+            Self::Test { .. } => write!(f, "test:"),
         }
     }
 }
@@ -78,7 +129,7 @@ impl Spec {
     /// Live sources never wait for the rest of the program, and their gaps are measured by arrival.
     #[must_use]
     pub const fn is_live(&self) -> bool {
-        matches!(self.location, Location::Rtsp(_))
+        !matches!(self.location, Location::File(_))
     }
 }
 
@@ -176,6 +227,16 @@ pub enum SourceError {
         origin: String,
         /// What is wrong and what to write.
         reason: String,
+    },
+    /// GStreamer lacks what opens such a device.
+    #[error("{location}: GStreamer has no {element}; install the package {package}, or run `make setup`")]
+    Plugin {
+        /// The source.
+        location: String,
+        /// The element.
+        element: &'static str,
+        /// Debian's package.
+        package: &'static str,
     },
     /// GStreamer itself is not there.
     #[error("GStreamer cannot be used: {0}; `make setup` installs what ahwatch needs")]

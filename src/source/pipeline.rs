@@ -166,6 +166,7 @@ pub(super) fn connect(spec: &Spec, shared: &Arc<Shared>) -> Result<Connection, S
         for stream in [Stream::Video, Stream::Audio] {
             if streams.of(stream) {
                 let bin = branch(spec, shared, stream)?;
+                super::device::set(description, &bin, stream, &spec.location)?;
                 pipeline.add(&bin).map_err(|e| SourceError::Gstreamer(e.to_string()))?;
             }
         }
@@ -202,9 +203,9 @@ pub(super) fn connect(spec: &Spec, shared: &Arc<Shared>) -> Result<Connection, S
 
 fn start(spec: &Spec, connection: Connection) -> Result<Connection, SourceError> {
     if connection.pipeline.set_state(gst::State::Playing).is_err() {
-        let reason = connection.bus.timed_pop_filtered(gst::ClockTime::ZERO, &[gst::MessageType::Error]);
+        let reason = connection.bus.pop_filtered(&[gst::MessageType::Error]);
         let reason = match reason.as_ref().map(|m| m.view()) {
-            Some(gst::MessageView::Error(error)) => error.error().message().to_owned(),
+            Some(gst::MessageView::Error(error)) => super::diagnose::diagnose(&spec.location, error).reason,
             _ => "GStreamer did not start".to_owned(),
         };
         return Err(SourceError::Media { location: spec.location.to_string(), reason });
@@ -225,6 +226,8 @@ fn locate(input: &gst::Element, location: &Location) {
                 input.set_property("user-pw", decode(url.password().unwrap_or_default()));
             }
         }
+        // A pipeline of the user's own names its device itself.
+        Location::Webcam { .. } | Location::Mic(_) | Location::Test { .. } => {}
     }
 }
 

@@ -1,4 +1,4 @@
-//! Runs a source to its end. A camera has no end: it is reconnected for ever, with full-jitter backoff.
+//! Runs a source to its end. A live one has no end: it is reconnected for ever, with full-jitter backoff.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,6 +9,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use rand::RngExt as _;
 
+use super::diagnose::{Failure, diagnose};
 use super::pipeline::{Connection, Shared, connect};
 use super::{Finish, Incoming, Location, Loss, SourceError, Spec};
 use crate::time::{MediaTime, monotonic};
@@ -73,7 +74,7 @@ pub fn supervise(spec: &Spec, retry: &Retry, sender: Sender<Incoming>, stop: Rec
                 failed(SourceError::Unreadable { location: spec.location.to_string(), reason: error.to_string() })
             }
         },
-        Location::Rtsp(_) => camera(spec, retry, &shared),
+        _ => live(spec, retry, &shared),
     };
     // Without it the cutter would not close its last window. It takes everything up to this or goes away, so that this
     // wait ends, also after a stop.
@@ -90,7 +91,7 @@ fn recording(spec: &Spec, retry: &Retry, shared: &Arc<Shared>) -> Finish {
         Ok(connection) => connection,
         Err(error) => return failed(error),
     };
-    match watch(&connection, retry, shared) {
+    match watch(&connection, spec, retry, shared) {
         Ended::Stopped => Finish { complete: false, missing: MediaTime::ZERO, error: None },
         Ended::Failed { reason, .. } => failed(SourceError::Media { location: location(), reason }),
         Ended::EndOfStream if !connection.joined.load(Ordering::SeqCst) => {
@@ -110,12 +111,13 @@ fn recording(spec: &Spec, retry: &Retry, shared: &Arc<Shared>) -> Finish {
     }
 }
 
-fn camera(spec: &Spec, retry: &Retry, shared: &Arc<Shared>) -> Finish {
+fn live(spec: &Spec, retry: &Retry, shared: &Arc<Shared>) -> Finish {
     let (mut tries, mut reached) = (0, false);
     loop {
         let ended = match connect(spec, shared) {
-            Ok(connection) => watch(&connection, retry, shared),
+            Ok(connection) => watch(&connection, spec, retry, shared),
             Err(error @ (SourceError::Gstreamer(_) | SourceError::Description { .. })) => return failed(error),
+            Err(SourceError::Media { reason, .. }) => Ended::Failed { reason, auth: false },
             Err(error) => Ended::Failed { reason: error.to_string(), auth: false },
         };
         let delivered = shared.silent_for().is_some();
@@ -128,7 +130,10 @@ fn camera(spec: &Spec, retry: &Retry, shared: &Arc<Shared>) -> Finish {
             Ended::EndOfStream if spec.once && reached => {
                 return Finish { complete: true, missing: MediaTime::ZERO, error: None };
             }
-            Ended::EndOfStream => Loss { reason: "the camera ended the stream".into(), auth_failed: false },
+            Ended::EndOfStream => {
+                let who = if spec.location.is_device() { "the device" } else { "the camera" };
+                Loss { reason: format!("{who} ended the stream"), auth_failed: false }
+            }
             Ended::Failed { reason, auth } => Loss { reason, auth_failed: auth },
         };
         if spec.once && !reached {
@@ -143,7 +148,7 @@ fn camera(spec: &Spec, retry: &Retry, shared: &Arc<Shared>) -> Finish {
 }
 
 /// Waits for a connection's end.
-fn watch(connection: &Connection, retry: &Retry, shared: &Shared) -> Ended {
+fn watch(connection: &Connection, spec: &Spec, retry: &Retry, shared: &Shared) -> Ended {
     let began = monotonic();
     let mut warned: Option<String> = None;
     loop {
@@ -192,7 +197,10 @@ fn watch(connection: &Connection, retry: &Retry, shared: &Shared) -> Ended {
                     _ => Ended::EndOfStream,
                 };
             }
-            gst::MessageView::Error(error) => return diagnose(&error.error(), error.debug().as_deref()),
+            gst::MessageView::Error(error) => {
+                let Failure { reason, auth } = diagnose(&spec.location, error);
+                return Ended::Failed { reason, auth };
+            }
             // Over TCP a vanished server is this warning, then an end of stream. Decoders warn too, of spoilt pictures.
             gst::MessageView::Warning(warning) if warning.error().is::<gst::ResourceError>() => {
                 warned = Some(crate::config::redact::redact_text(warning.error().message()));
@@ -200,28 +208,6 @@ fn watch(connection: &Connection, retry: &Retry, shared: &Shared) -> Ended {
             _ => {}
         }
     }
-}
-
-/// One line from GStreamer's error. The debug text is read for the status code only, never shown: it holds full addresses.
-fn diagnose(error: &gst::glib::Error, debug: Option<&str>) -> Ended {
-    let says = |code: &str| {
-        debug.is_some_and(|d| d.contains(&format!("({code})"))) || error.message().contains(&format!("({code})"))
-    };
-    let auth = error.matches(gst::ResourceError::NotAuthorized) || says("401") || says("403");
-    let reason = if auth {
-        "the camera refuses the user name or password (401 or 403)".to_owned()
-    } else if error.matches(gst::ResourceError::NotFound) && says("404") {
-        "the camera knows no such stream (404)".to_owned()
-    } else if error.matches(gst::StreamError::TypeNotFound) || error.matches(gst::StreamError::WrongType) {
-        "this is no recording that GStreamer can read (`ffprobe` shows what it is)".to_owned()
-    } else if error.matches(gst::StreamError::Demux) {
-        format!("this recording is damaged or cut off ({})", error.message().trim_end_matches('.'))
-    } else if error.matches(gst::StreamError::CodecNotFound) || error.matches(gst::CoreError::MissingPlugin) {
-        format!("a decoder is missing: {}", error.message())
-    } else {
-        crate::config::redact::redact_text(error.message())
-    };
-    Ended::Failed { reason, auth }
 }
 
 #[cfg(test)]

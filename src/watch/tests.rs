@@ -26,6 +26,7 @@ async fn windows_that_nobody_took_by_the_end_of_the_grace_are_dropped_time() {
             sound_missing: MediaTime::ZERO,
             refused: 0,
             audio_offset: None,
+            flags: None,
         };
         items.send(cut(Cut::Window(Box::new(window)))).await.unwrap();
     }

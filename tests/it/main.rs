@@ -9,6 +9,7 @@
 )]
 
 mod cli;
+mod devices;
 mod gate;
 mod kit;
 mod tidy;

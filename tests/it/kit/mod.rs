@@ -4,7 +4,7 @@
 //! - [`media`]: recordings made of both, in every shape the tests need. [`decode`]: what a recording or stream holds.
 //! - [`scenes`]: recordings of faces and voices, for the gate.
 //! - [`endpoint`]: a judge that decodes what it is sent and answers from what it saw. A stand-in: it judges nobody.
-//! - [`rtsp`]: a camera. [`proxy`]: a bad network. [`run`]: the program itself, as a user runs it.
+//! - [`rtsp`]: a camera. [`pulse`]: microphones. [`pipewire`]: a webcam. [`proxy`]: a bad network. [`run`]: the program itself, as a user runs it.
 //!
 //! Nothing here sleeps to be right: waits end on a condition, and fail at a deadline.
 
@@ -27,7 +27,9 @@ pub mod decode;
 pub mod endpoint;
 pub mod feed;
 pub mod media;
+pub mod pipewire;
 pub mod proxy;
+pub mod pulse;
 pub mod reply;
 pub mod rtsp;
 pub mod run;

@@ -1,0 +1,225 @@
+//! `ahwatch watch` on devices of this machine: real sound servers and cameras, the test picture, and what is not there.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::kit::behaviour::Needs;
+use crate::kit::endpoint::{Endpoint, Judge, Seen};
+use crate::kit::media::Recipe;
+use crate::kit::pipewire::Desktop;
+use crate::kit::pulse::SoundServer;
+use crate::kit::run::{Run, ahwatch};
+use crate::watch_file::{LIMIT, books_are_exact, ended, labels, panel, three};
+
+/// A judge of sound that says Yes to what comes from these windows of the source.
+fn listener(windows: &[u64]) -> Endpoint {
+    Endpoint::start([("v1", Judge { needs: Needs::Sound, ..Judge::windows(windows) })])
+}
+
+/// `watch` with a judge that takes sound only.
+fn watch(sources: &[&str], endpoint: &Endpoint, more: &[&str]) -> Run {
+    let dir = tempfile::tempdir().unwrap().keep();
+    let panel = panel(&dir, &endpoint.base_url(), &["v1"], "accepts = [\"audio\"]");
+    ahwatch(["watch", "--panel", panel.to_str().unwrap()].iter().chain(sources).chain(more))
+}
+
+/// Source seconds of a full clip's middle.
+fn middle(seen: &Seen) -> f64 {
+    let clip = seen.clip.as_ref().unwrap();
+    assert_eq!(clip.samples(), 80_000);
+    clip.sound_middle_secs().unwrap_or(f64::NAN)
+}
+
+/// Every window begins where the one before it ended. On a loaded machine the sound server, which is a peer in real time, may
+/// leave out a block or two on its way; nothing more.
+fn in_step(middles: &[f64]) -> bool {
+    middles.windows(2).all(|pair| (pair[1] - pair[0] - 5.0).abs() < 0.25)
+}
+
+fn of_source(events: &[Value], name: &str) -> Vec<Value> {
+    events.iter().filter(|e| e["data"]["source"] == name).cloned().collect()
+}
+
+#[test]
+fn microphones_of_any_rate_and_channels_are_judged_without_a_hole() {
+    let rates = [("odd", 8_000, 1), ("usual", 48_000, 2), ("many", 192_000, 6)];
+    let mut server = SoundServer::start(&rates);
+    for (n, (sink, ..)) in (0..).zip(rates) {
+        server.play(sink, n * 1000, 120);
+    }
+    // Each hears a thousand seconds of its own, of which every second window is planted.
+    let planted: Vec<u64> = (0..600).filter(|window| window % 2 == 1).collect();
+    let endpoint = listener(&planted);
+    let run = watch(&["mic:odd.monitor", "mic:usual.monitor", "mic:pulse:many.monitor"], &endpoint, &[]);
+    let mut run = server.hears(run).start();
+    run.wait_until(LIMIT, "three windows of each", |run| {
+        let events = run.events();
+        ["mic", "mic-2", "mic-3"].iter().all(|name| labels(&of_source(&events, name)).len() >= 3).then_some(())
+    });
+    run.signal("TERM");
+    let run = run.finish(LIMIT).expect_code(0);
+
+    let mut heard: Vec<f64> = endpoint.requests().iter().map(middle).collect();
+    heard.sort_by(f64::total_cmp);
+    for source in [0.0, 1000.0, 2000.0] {
+        let own: Vec<f64> = heard.iter().copied().filter(|secs| (source..source + 1000.0).contains(secs)).collect();
+        assert!(own.len() >= 3, "{heard:?}");
+        assert!(in_step(&own), "{own:?}");
+    }
+    let odd = |secs: f64| secs.rem_euclid(10.0) >= 5.0;
+    let yes = heard.iter().filter(|secs| odd(**secs)).count();
+    let events = run.events();
+    assert_eq!(labels(&events).iter().filter(|(_, label)| label == "present").count(), yes);
+    for name in ["mic", "mic-2", "mic-3"] {
+        let own = of_source(&events, name);
+        books_are_exact(&own);
+        let lost = &ended(&own)["coverage"]["lost"];
+        assert!(lost["total_secs"].as_f64().unwrap() < 1e-9, "{lost:#}");
+    }
+}
+
+#[test]
+fn a_sound_server_that_dies_is_a_lost_source_and_comes_back() {
+    let mut server = SoundServer::start(&[("desk", 48_000, 2)]);
+    server.play("desk", 0, 300);
+    let endpoint = listener(&[]);
+    let mut run = server.hears(watch(&["mic:"], &endpoint, &[])).start();
+    run.wait_for_type(LIMIT, "ah.window.judged.v1");
+    server.kill();
+    let lost = run.wait_for_type(Duration::from_secs(10), "ah.source.lost.v1");
+    assert_eq!(lost["data"]["state"], "retrying");
+    assert!(lost["data"]["detail"].as_str().unwrap().contains("microphone"), "{lost}");
+    std::thread::sleep(Duration::from_secs(3)); // the outage itself
+    server.restart();
+    server.play("desk", 1000, 300);
+    run.wait_for_type(LIMIT, "ah.source.restored.v1");
+    run.wait_for(LIMIT, "a window after it", |event| {
+        event["type"] == "ah.window.judged.v1" && event["data"]["continuity"].as_u64() > Some(0)
+    });
+    run.signal("TERM");
+    let events = run.finish(LIMIT).expect_code(0).events();
+    books_are_exact(&events);
+    assert!(ended(&events)["coverage"]["lost"]["outage_secs"].as_f64().unwrap() > 3.0);
+    for seen in endpoint.requests() {
+        let anchors = &seen.clip.as_ref().unwrap().heard.anchors;
+        let before = anchors.iter().filter(|anchor| anchor.source_secs() < 1000.0).count();
+        assert!(before == 0 || before == anchors.len(), "a window spans the gap");
+    }
+}
+
+#[test]
+fn what_is_not_there_is_told_in_one_line_and_retried() {
+    let server = SoundServer::start(&[("desk", 48_000, 2)]);
+    let endpoint = listener(&[]);
+    let mut run = server.hears(watch(&["mic:nosuch", "webcam:/dev/video99"], &endpoint, &["--no-audio"])).start();
+    for (name, words) in [("mic", "microphone is not there"), ("webcam", "camera is not there")] {
+        let lost = run.wait_for(LIMIT, name, |e| e["type"] == "ah.source.lost.v1" && e["data"]["source"] == name);
+        let detail = lost["data"]["detail"].as_str().unwrap();
+        assert!(detail.contains(words) && detail.contains("--list-devices"), "{detail}");
+    }
+    run.signal("INT");
+    run.finish(LIMIT).expect_code(0);
+
+    let once = server.hears(watch(&["mic:nosuch", "--once"], &endpoint, &[])).finish(LIMIT).expect_code(1);
+    assert!(once.stderr.contains("mic:nosuch: was never reached"), "{}", once.stderr);
+    // A camera whose picture is there but whose microphone is not says which of the two it is.
+    let once = server.hears(watch(&["test:", "--audio", "nosuch", "--once"], &endpoint, &[])).finish(LIMIT);
+    assert!(once.expect_code(1).stderr.contains("the microphone is not there"));
+    let nowhere = watch(&["mic:", "--once"], &endpoint, &[]).env("PULSE_SERVER", "unix:/nowhere/native");
+    let says = nowhere.finish(LIMIT).expect_code(1).stderr;
+    assert!(says.contains("sound server does not answer"), "{says}");
+}
+
+#[test]
+fn the_test_source_needs_no_device_and_is_judged_like_a_camera() {
+    let (endpoint, models) = three();
+    let dir = tempfile::tempdir().unwrap();
+    let panel = panel(dir.path(), &endpoint.base_url(), &models, "");
+    let mut run = ahwatch(["watch", "test:", "--panel", panel.to_str().unwrap()]).start();
+    run.wait_until(LIMIT, "two windows", |run| (labels(&run.events()).len() >= 2).then_some(()));
+    run.signal("TERM");
+    let events = run.finish(LIMIT).expect_code(0).events();
+    assert_eq!(labels(&events)[..2], [(0.0, "absent".to_owned()), (5.0, "absent".to_owned())]);
+    books_are_exact(&events);
+    for seen in endpoint.requests() {
+        let clip = seen.clip.unwrap();
+        let sound = clip.wav.unwrap().samples;
+        assert_eq!((clip.pictures.len(), sound.len()), (10, 80_000));
+        assert!(sound.iter().any(|value| value.abs() > 1000), "it is heard");
+    }
+}
+
+#[test]
+fn a_test_picture_is_heard_through_a_microphone() {
+    let mut server = SoundServer::start(&[("desk", 44_100, 2)]);
+    server.play("desk", 0, 120);
+    let (endpoint, models) = three();
+    let dir = tempfile::tempdir().unwrap();
+    let panel = panel(dir.path(), &endpoint.base_url(), &models, "");
+    let args = ["watch", "test:", "--audio", "desk.monitor", "--panel", panel.to_str().unwrap()];
+    let mut run = server.hears(ahwatch(args)).start();
+    run.wait_until(LIMIT, "two windows", |run| (labels(&run.events()).len() >= 2).then_some(()));
+    run.signal("TERM");
+    let events = run.finish(LIMIT).expect_code(0).events();
+    books_are_exact(&events);
+    let mut heard: Vec<f64> = endpoint.requests().iter().filter(|seen| seen.model == "v1").map(middle).collect();
+    heard.sort_by(f64::total_cmp);
+    assert!(in_step(&heard), "{heard:?}");
+    assert!(endpoint.requests().iter().all(|seen| seen.clip.as_ref().unwrap().pictures.len() == 10));
+}
+
+#[test]
+fn devices_are_listed_by_names_that_open_them() {
+    let server = SoundServer::start(&[("desk", 48_000, 2)]);
+    let list = |more: &[&str]| {
+        let run = server.hears(ahwatch(["watch", "--list-devices"].iter().chain(more)));
+        run.finish(LIMIT).expect_code(0).stdout
+    };
+    let table = list(&[]);
+    assert!(table.contains("microphones\n  mic:desk.monitor  "), "{table}");
+    assert!(table.contains("cameras"), "{table}");
+    let lines: Vec<Value> = list(&["--json"]).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let desk = lines.iter().find(|line| line["source"] == "mic:desk.monitor").expect("the microphone");
+    assert_eq!((&desk["kind"], &desk["monitor"]), (&"microphone".into(), &true.into()));
+
+    let endpoint = listener(&[]);
+    let mut run = server.hears(watch(&[desk["source"].as_str().unwrap()], &endpoint, &[])).start();
+    run.wait_for_type(LIMIT, "ah.session.started.v1");
+    run.signal("INT");
+    run.finish(LIMIT);
+}
+
+#[test]
+fn a_webcam_that_is_unplugged_is_lost_and_comes_back() {
+    let first = Recipe::new(120.0).without_sound().plant(&[0, 1, 2, 3]).make();
+    let second = Recipe::new(120.0).without_sound().plant(&(0..24).collect::<Vec<_>>()).make();
+    let mut desktop = Desktop::start();
+    desktop.plug("desk-camera", &first);
+    let endpoint = Endpoint::start([("v1", Judge { needs: Needs::Pictures, ..Judge::default() })]);
+    let dir = tempfile::tempdir().unwrap();
+    let panel = panel(dir.path(), &endpoint.base_url(), &["v1"], "accepts = [\"video\"]");
+
+    let list = desktop.sees(ahwatch(["watch", "--list-devices"])).finish(LIMIT).expect_code(0).stdout;
+    assert!(list.contains("cameras\n  webcam:pipewire:desk-camera"), "{list}");
+    let args = ["watch", "webcam:pipewire:desk-camera", "--no-audio", "--panel", panel.to_str().unwrap()];
+    let mut run = desktop.sees(ahwatch(args)).start();
+    run.wait_until(LIMIT, "two windows", |run| (labels(&run.events()).len() >= 2).then_some(()));
+    desktop.unplug();
+    run.wait_for_type(Duration::from_secs(10), "ah.source.lost.v1");
+    desktop.plug("desk-camera", &second);
+    run.wait_for_type(LIMIT, "ah.source.restored.v1");
+    run.wait_for(LIMIT, "a window after it", |event| {
+        event["type"] == "ah.window.judged.v1" && event["data"]["continuity"].as_u64() > Some(0)
+    });
+    run.signal("TERM");
+    let events = run.finish(LIMIT).expect_code(0).events();
+    books_are_exact(&events);
+    assert!(labels(&events).iter().any(|(_, label)| label == "present"), "{:?}", labels(&events));
+    for seen in endpoint.requests() {
+        // Pictures count from when they come, so on a loaded machine some are a few from where training would take them.
+        let frames = seen.clip.unwrap().frames();
+        assert!(frames.is_sorted_by(|a, b| a < b), "{frames:?}");
+        assert!(frames.len() < 10 || (100..=150).contains(&(frames[9] - frames[0])), "{frames:?}");
+    }
+}
