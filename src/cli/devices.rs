@@ -50,7 +50,7 @@ fn lines(found: &[Device]) -> String {
         let line =
             Line { kind: kind(device.kind), source: &device.source, name: &device.name, monitor: device.monitor };
         // Text and a bool always serialise, and writing to text does not fail.
-        let _ = writeln!(text, "{}", serde_json::json!(line));
+        let _ = writeln!(text, "{}", serde_json::to_string(&line).unwrap_or_default());
     }
     text
 }

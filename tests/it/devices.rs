@@ -24,11 +24,16 @@ fn watch(sources: &[&str], endpoint: &Endpoint, more: &[&str]) -> Run {
     ahwatch(["watch", "--panel", panel.to_str().unwrap()].iter().chain(sources).chain(more))
 }
 
-/// Source seconds of a full clip's middle.
+/// Requests whose clip is a whole window; the last of a source, which was stopped, may be a partial one.
+fn whole(endpoint: &Endpoint) -> Vec<Seen> {
+    let mut seen = endpoint.requests();
+    seen.retain(|seen| seen.clip.as_ref().unwrap().samples() == 80_000);
+    seen
+}
+
+/// Source seconds of a clip's middle.
 fn middle(seen: &Seen) -> f64 {
-    let clip = seen.clip.as_ref().unwrap();
-    assert_eq!(clip.samples(), 80_000);
-    clip.sound_middle_secs().unwrap_or(f64::NAN)
+    seen.clip.as_ref().unwrap().sound_middle_secs().unwrap_or(f64::NAN)
 }
 
 /// Every window begins where the one before it ended. On a loaded machine the sound server, which is a peer in real time, may
@@ -60,7 +65,7 @@ fn microphones_of_any_rate_and_channels_are_judged_without_a_hole() {
     run.signal("TERM");
     let run = run.finish(LIMIT).expect_code(0);
 
-    let mut heard: Vec<f64> = endpoint.requests().iter().map(middle).collect();
+    let mut heard: Vec<f64> = whole(&endpoint).iter().map(middle).collect();
     heard.sort_by(f64::total_cmp);
     for source in [0.0, 1000.0, 2000.0] {
         let own: Vec<f64> = heard.iter().copied().filter(|secs| (source..source + 1000.0).contains(secs)).collect();
@@ -68,9 +73,12 @@ fn microphones_of_any_rate_and_channels_are_judged_without_a_hole() {
         assert!(in_step(&own), "{own:?}");
     }
     let odd = |secs: f64| secs.rem_euclid(10.0) >= 5.0;
+    // A partial one may be either.
+    let partial = endpoint.requests().len() - heard.len();
     let yes = heard.iter().filter(|secs| odd(**secs)).count();
     let events = run.events();
-    assert_eq!(labels(&events).iter().filter(|(_, label)| label == "present").count(), yes);
+    let present = labels(&events).iter().filter(|(_, label)| label == "present").count();
+    assert!((yes..=yes + partial).contains(&present), "{present} of {yes} and {partial}");
     for name in ["mic", "mic-2", "mic-3"] {
         let own = of_source(&events, name);
         books_are_exact(&own);
@@ -142,7 +150,9 @@ fn the_test_source_needs_no_device_and_is_judged_like_a_camera() {
     let events = run.finish(LIMIT).expect_code(0).events();
     assert_eq!(labels(&events)[..2], [(0.0, "absent".to_owned()), (5.0, "absent".to_owned())]);
     books_are_exact(&events);
-    for seen in endpoint.requests() {
+    let whole = whole(&endpoint);
+    assert!(whole.len() >= 6, "{} of three judges", whole.len());
+    for seen in whole {
         let clip = seen.clip.unwrap();
         let sound = clip.wav.unwrap().samples;
         assert_eq!((clip.pictures.len(), sound.len()), (10, 80_000));
@@ -163,10 +173,10 @@ fn a_test_picture_is_heard_through_a_microphone() {
     run.signal("TERM");
     let events = run.finish(LIMIT).expect_code(0).events();
     books_are_exact(&events);
-    let mut heard: Vec<f64> = endpoint.requests().iter().filter(|seen| seen.model == "v1").map(middle).collect();
+    let mut heard: Vec<f64> = whole(&endpoint).iter().filter(|seen| seen.model == "v1").map(middle).collect();
     heard.sort_by(f64::total_cmp);
     assert!(in_step(&heard), "{heard:?}");
-    assert!(endpoint.requests().iter().all(|seen| seen.clip.as_ref().unwrap().pictures.len() == 10));
+    assert!(whole(&endpoint).iter().all(|seen| seen.clip.as_ref().unwrap().pictures.len() == 10));
 }
 
 #[test]
