@@ -82,8 +82,8 @@ pub fn child(variant: &str, wanted: &str, path: &Path) {
     let quality = match (wanted.parse::<f64>(), variant) {
         (Err(_), "jpeg") => f64::from(defaults::JPEG_QUALITY),
         (Err(_), _) => 18.0,
-        (Ok(target), "jpeg") => nearest((40..=99).map(f64::from).collect(), target, psnr),
-        (Ok(target), _) => nearest((20..=120).map(|q| 40.0 - f64::from(q) / 4.0).collect(), target, psnr),
+        (Ok(target), "jpeg") => nearest(&(40..=99).map(f64::from).collect::<Vec<_>>(), target, psnr),
+        (Ok(target), _) => nearest(&(20..=120).map(|q| 40.0 - f64::from(q) / 4.0).collect::<Vec<_>>(), target, psnr),
     };
     let made = encode(quality);
     let bytes: usize = made.iter().flatten().map(Bytes::len).sum();
@@ -97,12 +97,13 @@ pub fn child(variant: &str, wanted: &str, path: &Path) {
 }
 
 /// The setting, of those in order of rising likeness, whose PSNR is nearest to the target.
-fn nearest(settings: Vec<f64>, target: f64, psnr: impl Fn(f64) -> f64) -> f64 {
+fn nearest(settings: &[f64], target: f64, psnr: impl Fn(f64) -> f64) -> f64 {
     let at = settings.partition_point(|setting| psnr(*setting) < target);
     let near = settings[at.saturating_sub(1)..(at + 1).min(settings.len())].iter().copied();
     near.min_by(|a, b| (psnr(*a) - target).abs().total_cmp(&(psnr(*b) - target).abs())).expect("settings")
 }
 
+#[derive(Clone, Copy)]
 enum Input<'a> {
     Raw(&'a [Image]),
     Jpeg(&'a [Bytes]),

@@ -180,7 +180,7 @@ pub fn windows(path: &Path, description: &Description) -> Vec<Window> {
         }
         true
     });
-    assert_eq!(windows.len() as f64, SECS / CUTTING.window.as_secs_f64(), "windows");
+    assert!((windows.len() as f64 - SECS / CUTTING.window.as_secs_f64()).abs() < 0.5, "windows");
     windows
 }
 
