@@ -10,6 +10,8 @@
 
 #![allow(clippy::disallowed_methods, reason = "this is the file that the bans on spawning point to")]
 
+mod prepare;
+
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,17 +20,18 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use tokio::sync::mpsc;
 
 use crate::alert::Event;
-use crate::config::{Config, GateRequire, Input, Judging, SourceConfig};
+use crate::config::{Config, GateRequire, Judging};
 use crate::encode::StillEncoder;
 use crate::gate::{Checked, Decision, Gate, GateSkip, Measurer, Models};
 use crate::judge::Vote;
 use crate::judge::cues::CueJudge;
 use crate::judge::panel::Panel;
 use crate::session::SessionSettings;
-use crate::source::{Description, Finish, Incoming, Location, Loss, Microphone, Retry, SourceError, Spec, supervise};
+use crate::source::{Finish, Incoming, Loss, Retry, SourceError, Spec, supervise};
 use crate::time::{MediaTime, monotonic};
 use crate::watch::{Grace, Judges, Watcher};
 use crate::window::{Cut, Cutting, Timeline, Window};
+use prepare::{cutting, spec};
 
 /// Frames that may wait between a source's threads and its cutter: about a second of both streams.
 const FRAMES: usize = 64;
@@ -128,10 +131,6 @@ fn since(began: Instant, now: Instant) -> MediaTime {
 /// Cuts and events that may wait for a source's task. A recording's are few, so that its decoding keeps the panel's pace.
 const CUTS_OF_A_FILE: usize = 2;
 const CUTS_OF_A_CAMERA: usize = 64;
-/// A full window closes at the latest when one stream is this far past its end, and the other is not there.
-const STALL: MediaTime = MediaTime::from_millis(2000);
-/// In a file the streams may be stored further apart than a camera would send them.
-const STALL_IN_A_FILE: MediaTime = MediaTime::from_millis(20_000);
 /// After a stop, what is under way may take so long.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -334,44 +333,6 @@ pub fn check(
 /// Runs encoding, which is blocking work, where that is allowed.
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     tokio::task::spawn_blocking(work).await.ok()
-}
-
-fn spec(source: &SourceConfig, config: &Config) -> Result<Spec, SourceError> {
-    let location = match &source.input {
-        Input::File(path) => Location::File(path.clone()),
-        Input::Webcam(device, microphone) => {
-            Location::Webcam { device: device.clone(), microphone: microphone.clone() }
-        }
-        Input::Mic(device) => Location::Mic(device.clone()),
-        Input::Test(microphone) => Location::Test { microphone: microphone.clone() },
-        Input::Rtsp(url) => {
-            let url = url::Url::parse(url.expose()).map_err(|e| SourceError::Media {
-                location: source.input.shown(),
-                reason: format!("is no address: {e}"),
-            })?;
-            Location::Rtsp(url)
-        }
-    };
-    let mut description = match &source.pipeline {
-        Some(path) => Description::from_file(path)?,
-        None => crate::source::description(&location, config.assets.as_deref())?,
-    };
-    if *location.microphone() == Microphone::Off {
-        description.audio = None;
-    }
-    description.check()?;
-    Ok(Spec { name: source.name.to_string(), location, description, realtime: source.realtime, once: source.once })
-}
-
-fn cutting(spec: &Spec, config: &Config) -> Cutting {
-    Cutting {
-        window: config.window.window,
-        hop: config.window.hop,
-        stall: if spec.is_live() { STALL } else { STALL_IN_A_FILE },
-        live: spec.is_live(),
-        session_gap: MediaTime::from_duration(config.session.session_gap),
-        max_session: config.session.max_session.filter(|_| spec.is_live()),
-    }
 }
 
 /// Writes events as they come, in a thread of their own, since writing may block; begins at once. True: all were written.
