@@ -20,7 +20,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use tokio::sync::mpsc;
 
 use crate::alert::Event;
-use crate::config::{Config, GateRequire, Judging};
+use crate::config::{Config, GateRequire, Judging, SourceConfig};
 use crate::encode::StillEncoder;
 use crate::gate::{Checked, Decision, Gate, GateSkip, Measurer, Models};
 use crate::judge::Vote;

@@ -248,10 +248,10 @@ mod tests {
     #[test]
     fn lines_come_as_they_are_written_and_the_end_is_told() {
         let mut run =
-            shell(r#"trap 'echo over >&2; exit 3' INT; echo '{"type":"a","n":1}'; while :; do sleep 0.05; done"#)
+            shell(r#"trap 'echo over >&2; exit 3' TERM; echo '{"type":"a","n":1}'; while :; do sleep 0.05; done"#)
                 .start();
         assert_eq!(run.wait_for_type(LIMIT, "a")["n"], 1);
-        run.signal("INT");
+        run.signal("TERM");
         let done = run.finish(LIMIT).expect_code(3);
         assert_eq!((done.stderr.as_str(), done.events_of("a").len()), ("over\n", 1));
     }
