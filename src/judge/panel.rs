@@ -61,18 +61,6 @@ impl Panel {
         self.judges.iter().map(at_once).max().unwrap_or(1).max(1)
     }
 
-    /// Whether any judge takes pictures.
-    #[must_use]
-    pub fn wants_video(&self) -> bool {
-        self.judges.iter().any(|judge| judge.config().accepts.video)
-    }
-
-    /// Whether any judge takes sound.
-    #[must_use]
-    pub fn wants_audio(&self) -> bool {
-        self.judges.iter().any(|judge| judge.config().accepts.audio)
-    }
-
     /// Puts one window to all judges at once: a vote of each, in panel order.
     ///
     /// `asks[i]` false: judge i is not asked (early stop); missing entries count as true. Each judge has its own deadline,
