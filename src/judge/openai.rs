@@ -1,37 +1,33 @@
-//! The wire to one OpenAI-compatible endpoint (vLLM, `swift deploy`), and the only file that imports reqwest.
+//! The wire to OpenAI-compatible endpoints (vLLM, `swift deploy`); reqwest is imported below this module only.
 //!
 //! A judge is asked under a deadline that covers everything: waiting for a place among the requests in flight, every
 //! attempt, every pause between them. Whatever goes wrong becomes an abstention; nothing is ever answered for a server.
 //! Media go to `base_url` only: no redirect is followed and no proxy is taken from the environment.
+//!
+//! - `client`: the HTTP clients. `replica`: one exchange with one `base_url`.
 
-use std::collections::BTreeMap;
+mod client;
+mod replica;
+
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, redirect, retry};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use bytes::Bytes;
+use tokio::sync::SemaphorePermit;
 use tokio::time::{Instant, sleep_until, timeout_at};
-use url::Url;
 
-use super::reply::{Failure, Headers, Reading, Retry, read_completion, read_failure};
+pub use client::SetupError;
+pub(super) use client::Shared;
+pub use replica::{Replica, Reply};
+
+use super::reply::{Failure, Reading, Retry, read_completion};
 use super::request::Template;
 use super::{Abstention, AbstentionReason, Answer, Label, Vote};
 use crate::config::JudgeConfig;
-use crate::config::redact::clean_message;
 use crate::encode::Clip;
-use crate::time::wall;
 
-/// A chat completion with 32 tokens and 20 alternatives each is under 100 kB.
-const MAX_ANSWER_BYTES: usize = 1 << 20;
-/// An error's message is near its beginning; a body may echo the whole request.
-const MAX_ERROR_BYTES: usize = 1 << 16;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// vLLM closes idle connections after 5 s; a request on one being closed would fail.
-const POOL_IDLE: Duration = Duration::from_secs(4);
 /// First and longest pause between attempts; each is drawn evenly from zero up (full jitter).
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
 /// With less time left (or less than a quarter of the deadline) there is no further attempt: it would only load the
@@ -41,50 +37,6 @@ const LEAST_TIME: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_hours(1);
 /// Longest model text kept with a vote, bytes.
 const MAX_RAW_BYTES: usize = 4096;
-
-/// Why judges could not be set up at all.
-#[derive(Debug, thiserror::Error)]
-pub enum SetupError {
-    /// The HTTP or TLS library would not start, e.g. for want of the system's certificates.
-    #[error("cannot set up the HTTP client: {0}; https needs the system's certificates (package ca-certificates)")]
-    Client(String),
-    /// The key cannot be sent in a header.
-    #[error("judge {0}: the key holds characters that cannot be sent")]
-    Key(Arc<str>),
-}
-
-/// Connections and limits shared by the judges of a panel.
-#[derive(Default)]
-pub(super) struct Shared {
-    plain: Option<Client>,
-    tls: Option<Client>,
-    permits: BTreeMap<Url, Arc<Semaphore>>,
-}
-
-impl Shared {
-    fn client(&mut self, scheme: &str) -> Result<Client, SetupError> {
-        let tls = scheme != "http";
-        let slot = if tls { &mut self.tls } else { &mut self.plain };
-        if let Some(client) = slot {
-            return Ok(client.clone());
-        }
-        let mut builder = Client::builder()
-            .user_agent(concat!("ahwatch/", env!("CARGO_PKG_VERSION")))
-            .no_proxy()
-            .redirect(redirect::Policy::none())
-            .referer(false)
-            .retry(retry::never())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .pool_idle_timeout(POOL_IDLE);
-        if !tls {
-            // Plain http needs no certificates, so a machine without any can use it.
-            builder = builder.tls_certs_only([]);
-        }
-        let client = builder.build().map_err(|error| SetupError::Client(root_cause(&error)))?;
-        *slot = Some(client.clone());
-        Ok(client)
-    }
-}
 
 /// When a judge's answer is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,11 +50,8 @@ pub enum Due {
 /// One judge, ready to be asked.
 pub struct Judge {
     config: JudgeConfig,
-    url: Url,
-    client: Client,
-    authorization: Option<HeaderValue>,
+    replica: Replica,
     template: Template,
-    permits: Arc<Semaphore>,
     paused_until: Mutex<Option<Instant>>,
     told_no_score: AtomicBool,
 }
@@ -123,32 +72,19 @@ struct Progress {
 
 impl Judge {
     pub(super) fn new(config: &JudgeConfig, shared: &mut Shared) -> Result<Self, SetupError> {
-        let client = shared.client(config.base_url.scheme())?;
-        let mut url = config.base_url.clone();
-        url.set_path(&format!("{}/chat/completions", url.path().trim_end_matches('/')));
-        let authorization = match &config.api_key {
-            Some(key) => {
-                let mut value = HeaderValue::from_str(&format!("Bearer {}", key.expose()))
-                    .map_err(|_| SetupError::Key(config.name.clone()))?;
-                value.set_sensitive(true);
-                Some(value)
-            }
-            None => None,
-        };
-        let permits = shared
-            .permits
-            .entry(config.base_url.clone())
-            .or_insert_with(|| Arc::new(Semaphore::new(config.max_in_flight)));
         Ok(Self {
-            url,
-            client,
-            authorization,
+            replica: Replica::new(config, &config.base_url, shared)?,
             template: Template::new(config),
-            permits: permits.clone(),
             paused_until: Mutex::new(None),
             told_no_score: AtomicBool::new(false),
             config: config.clone(),
         })
+    }
+
+    /// Where it is asked.
+    #[must_use]
+    pub fn replicas(&self) -> &[Replica] {
+        std::slice::from_ref(&self.replica)
     }
 
     /// What it was set up with.
@@ -167,7 +103,7 @@ impl Judge {
                 while let Some(until) = self.pause().filter(|until| *until > Instant::now()) {
                     sleep_until(until).await;
                 }
-                let place = self.permits.acquire().await.ok();
+                let place = self.replica.places.acquire().await.ok();
                 (Instant::now() + self.config.deadline, place)
             }
         };
@@ -243,7 +179,7 @@ impl Judge {
             self.wait_out_pause(deadline).await?;
             let permit = match place.take() {
                 Some(place) => Ok(place),
-                None => self.permits.acquire().await,
+                None => self.replica.places.acquire().await,
             };
             let Ok(permit) = permit else {
                 return Err(Failure::new(AbstentionReason::Deadline, "shutting down", Retry::No));
@@ -294,54 +230,8 @@ impl Judge {
     }
 
     async fn attempt(&self, body: Bytes) -> Result<Reading, Failure> {
-        let mut request = self
-            .client
-            .post(self.url.clone())
-            .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
-            .header(ACCEPT, HeaderValue::from_static("application/json"))
-            .body(body);
-        if let Some(authorization) = &self.authorization {
-            request = request.header(AUTHORIZATION, authorization.clone());
-        }
-        let mut response = request.send().await.map_err(|error| self.unreachable(&error))?;
-        let status = response.status().as_u16();
-        let headers = Headers {
-            content_type: text_of(response.headers(), &CONTENT_TYPE),
-            retry_after: text_of(response.headers(), &RETRY_AFTER),
-            date: text_of(response.headers(), &DATE),
-        };
-        let limit = if status == 200 { MAX_ANSWER_BYTES } else { MAX_ERROR_BYTES };
-        let mut body = BytesMut::new();
-        loop {
-            match response.chunk().await {
-                Ok(Some(chunk)) if body.len() + chunk.len() <= limit => body.extend_from_slice(&chunk),
-                Ok(Some(_)) if status == 200 => {
-                    let detail = format!("status 200, but an answer of more than {MAX_ANSWER_BYTES} bytes");
-                    return Err(Failure::new(AbstentionReason::NotACompletion, detail, Retry::No));
-                }
-                // An error's status says enough without its whole body.
-                Ok(_) => break,
-                Err(_) if status != 200 => break,
-                Err(error) => return Err(self.unreachable(&error)),
-            }
-        }
-        if status == 200 {
-            read_completion(&headers, &body, self.config.score, self.config.constrain)
-        } else {
-            Err(read_failure(status, &headers, &body, self.config.api_key.as_ref(), SystemTime::from(wall())))
-        }
-    }
-
-    fn unreachable(&self, error: &reqwest::Error) -> Failure {
-        let what = if error.is_connect() { "cannot connect to" } else { "the connection broke with" };
-        let host = self.url.host_str().unwrap_or_default();
-        let port = self.url.port_or_known_default().unwrap_or_default();
-        let why = if error.is_timeout() {
-            "no reply".to_owned()
-        } else {
-            clean_message(&root_cause(error), self.config.api_key.as_ref(), 120)
-        };
-        Failure::new(AbstentionReason::Unreachable, format!("{what} {host}:{port}: {why}"), Retry::Backoff)
+        let reply = self.replica.complete(body).await?;
+        read_completion(&reply.headers, &reply.body, self.config.score, self.config.constrain)
     }
 
     fn too_late(&self, progress: &Progress) -> Failure {
@@ -379,19 +269,6 @@ impl Judge {
             None => Ok(()),
         }
     }
-}
-
-fn text_of(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
-    headers.get(name)?.to_str().ok().map(str::to_owned)
-}
-
-/// The innermost of an error's causes: "Connection refused", not "error sending request for url (…)", which has the URL.
-fn root_cause(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }
 
 fn keep(text: &str) -> Arc<str> {
