@@ -23,7 +23,7 @@ use std::fmt;
 use super::prompt::Accepts;
 use super::proof::{Fault, Proof};
 
-pub use clips::Clips;
+pub use clips::{Clips, hash};
 pub(super) use reply::read;
 
 /// How often each clip is asked about.

@@ -4,13 +4,16 @@
 //! - `openai`: the wire to one endpoint.
 //! - `panel`: all judges of a window at once.
 //! - `tally`: votes to a label; pure.
+//! - `canary`: whether a judge hears and sees; `proof`: what that comes to; `examine`: asking it so.
 //! - `cues`: the embedded hesitation-cue index, in place of a panel, never inside one.
 
 pub mod answer;
+pub mod canary;
 pub mod cues;
 pub mod openai;
 pub mod panel;
 pub mod prompt;
+pub mod proof;
 mod reply;
 mod request;
 pub mod tally;

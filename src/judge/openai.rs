@@ -4,9 +4,10 @@
 //! attempt, every pause between them. Whatever goes wrong becomes an abstention; nothing is ever answered for a server.
 //! Media go to `base_url` only: no redirect is followed and no proxy is taken from the environment.
 //!
-//! - `client`: the HTTP clients. `replica`: one exchange with one `base_url`.
+//! - `client`: the HTTP clients. `replica`: one exchange with one `base_url`. `examine`: asking about the built-in clips.
 
 mod client;
+mod examine;
 mod replica;
 
 use std::fmt::Write as _;
@@ -20,6 +21,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 pub use client::SetupError;
 pub(super) use client::Shared;
+pub use examine::examine;
 pub use replica::{Replica, Reply};
 
 use super::reply::{Failure, Reading, Retry, read_completion};
