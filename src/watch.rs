@@ -59,6 +59,7 @@ pub fn session_settings(config: &Config) -> SessionSettings {
     SessionSettings {
         judges,
         thresholds,
+        proofs: Vec::new(),
         rule: match config.session.rule {
             crate::config::Rule::VoteOfMax => Rule::VoteOfMax,
             crate::config::Rule::MaxOfVote => Rule::MaxOfVote,
@@ -229,7 +230,11 @@ impl Watcher {
             Cut::SessionBegan => {
                 self.now = MediaTime::ZERO;
                 let id = uuid::Uuid::now_v7().to_string().into();
-                let mut session = Session::new(id, Arc::clone(&self.name), Arc::clone(&self.settings));
+                let settings = match &self.judges {
+                    Judges::Embedded => Arc::clone(&self.settings),
+                    Judges::Panel(panel) => Arc::new(self.settings.with_proofs(panel.proofs())),
+                };
+                let mut session = Session::new(id, Arc::clone(&self.name), settings);
                 let event = session.start(wall());
                 self.session = Some(session);
                 self.send(event).await;

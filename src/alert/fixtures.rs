@@ -32,6 +32,7 @@ pub fn vote(judge: &str, answer: Answer, p_yes: Option<f64>) -> Vote {
         cues: None,
         latency: Duration::from_micros(1_234_567),
         attempts: 1,
+        flag: None,
         raw: Some("<answer>secret words</answer>".into()),
     }
 }

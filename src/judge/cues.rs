@@ -242,6 +242,7 @@ impl CueJudge {
             cues,
             latency: time::monotonic() - begun,
             attempts: 0,
+            flag: None,
             raw: None,
         }
     }

@@ -4,12 +4,14 @@
 //! - `openai`: the wire to one endpoint.
 //! - `panel`: all judges of a window at once.
 //! - `tally`: votes to a label; pure.
-//! - `canary`: whether a judge hears and sees; `proof`: what that comes to; `examine`: asking it so.
+//! - `canary`: whether a judge hears and sees; `proof`: what that comes to; `fingerprint`: whether it answers as it did.
+//! - `guard`: keeps both up to date over a panel.
 //! - `cues`: the embedded hesitation-cue index, in place of a panel, never inside one.
 
 pub mod answer;
 pub mod canary;
 pub mod cues;
+pub mod fingerprint;
 pub mod openai;
 pub mod panel;
 pub mod prompt;
@@ -182,6 +184,8 @@ pub struct Vote {
     pub latency: Duration,
     /// Requests sent.
     pub attempts: u32,
+    /// What to know of the judge before trusting the vote; None: nothing.
+    pub flag: Option<proof::VoteFlag>,
     /// The model's own words, for offline records only: never logged, never in events.
     pub raw: Option<Arc<str>>,
 }

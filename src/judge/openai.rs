@@ -129,6 +129,7 @@ impl Judge {
             cues: None,
             latency,
             attempts: progress.attempts,
+            flag: None,
             raw: None,
         };
         match outcome {

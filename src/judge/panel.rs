@@ -1,7 +1,7 @@
 //! All judges of a window at once.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -9,6 +9,7 @@ use futures_util::future::join_all;
 use super::openai::{Judge, SetupError, Shared};
 
 pub use super::openai::Due;
+use super::proof::Proof;
 use super::{Abstention, AbstentionReason, Answer, Vote};
 use crate::config::JudgeConfig;
 use crate::encode::ClipSet;
@@ -19,6 +20,10 @@ use crate::encode::ClipSet;
 #[derive(Debug)]
 pub struct Panel {
     judges: Vec<Judge>,
+    /// What is known of each, in the same order.
+    proofs: Mutex<Vec<Proof>>,
+    /// Whether one that failed votes, flagged, instead of being set aside.
+    allow_degraded: bool,
 }
 
 impl Panel {
@@ -28,8 +33,35 @@ impl Panel {
     /// If the HTTP client cannot be set up.
     pub fn new(judges: &[JudgeConfig]) -> Result<Self, SetupError> {
         let mut shared = Shared::default();
-        let judges = judges.iter().map(|judge| Judge::new(judge, &mut shared)).collect::<Result<_, _>>()?;
-        Ok(Self { judges })
+        let judges = judges.iter().map(|judge| Judge::new(judge, &mut shared)).collect::<Result<Vec<_>, _>>()?;
+        let proofs = Mutex::new(vec![Proof::default(); judges.len()]);
+        Ok(Self { judges, proofs, allow_degraded: false })
+    }
+
+    /// The same panel, whose judges vote although they failed, if so said; with a flag on every vote.
+    #[must_use]
+    pub fn allowing_degraded(mut self, allow: bool) -> Self {
+        self.allow_degraded = allow;
+        self
+    }
+
+    /// What is known of each judge now, in panel order.
+    #[must_use]
+    pub fn proofs(&self) -> Vec<Proof> {
+        self.proofs.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes what is known of judge `index` from now on.
+    pub fn set_proof(&self, index: usize, proof: Proof) {
+        if let Some(known) = self.proofs.lock().unwrap_or_else(PoisonError::into_inner).get_mut(index) {
+            *known = proof;
+        }
+    }
+
+    /// Whether a judge of this standing is set aside.
+    #[must_use]
+    pub const fn sets_aside(&self, proof: Proof) -> bool {
+        matches!(proof, Proof::Failed(_)) && !self.allow_degraded
     }
 
     /// The judges, in panel order, which is the order of votes.
@@ -66,10 +98,15 @@ impl Panel {
     /// `asks[i]` false: judge i is not asked (early stop); missing entries count as true. Each judge has its own deadline,
     /// counted as `due` says. Dropping the future cancels the requests.
     pub async fn judge(&self, clips: &ClipSet, asks: &[bool], due: Due) -> Vec<Vote> {
-        let votes = self.judges.iter().enumerate().map(|(i, judge)| async move {
+        let proofs = self.proofs();
+        let votes = self.judges.iter().zip(proofs).enumerate().map(|(i, (judge, proof))| async move {
             let config = judge.config();
             if !asks.get(i).copied().unwrap_or(true) {
                 return unasked(judge, Answer::NotAsked);
+            }
+            if self.sets_aside(proof) {
+                let detail = proof.to_string();
+                return unasked(judge, Answer::Abstained(Abstention { reason: AbstentionReason::SetAside, detail }));
             }
             let fitting = clips.get(config.max_pixels);
             // Sound is the same in all sizes.
@@ -77,7 +114,7 @@ impl Panel {
                 let detail = "no clip was built for this judge".to_owned();
                 return unasked(judge, Answer::Abstained(Abstention { reason: AbstentionReason::Encoding, detail }));
             };
-            judge.ask(clip, due).await
+            Vote { flag: proof.flag(), ..judge.ask(clip, due).await }
         });
         join_all(votes).await
     }
@@ -91,6 +128,7 @@ fn unasked(judge: &Judge, answer: Answer) -> Vote {
         cues: None,
         latency: Duration::ZERO,
         attempts: 0,
+        flag: None,
         raw: None,
     }
 }

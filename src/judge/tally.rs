@@ -122,6 +122,7 @@ mod tests {
             cues: None,
             latency: std::time::Duration::ZERO,
             attempts: 1,
+            flag: None,
             raw: None,
         }
     }
