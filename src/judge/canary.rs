@@ -103,6 +103,16 @@ impl Pair {
         }
     }
 
+    /// The channel in words.
+    #[must_use]
+    pub const fn channel(self) -> &'static str {
+        match self {
+            Self::Sound => "sound",
+            Self::Pictures => "pictures",
+            Self::LongSound => "sound after 30 s",
+        }
+    }
+
     const fn fault(self) -> Fault {
         match self {
             Self::Sound => Fault::Deaf,

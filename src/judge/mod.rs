@@ -12,6 +12,7 @@ pub mod answer;
 pub mod canary;
 pub mod cues;
 pub mod fingerprint;
+pub mod guard;
 pub mod openai;
 pub mod panel;
 pub mod prompt;

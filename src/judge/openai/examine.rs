@@ -51,7 +51,7 @@ pub async fn examine(
     let mut heard = BTreeMap::new();
     note(&mut heard, *first, Ok(answer))?;
     // One repeat of each clip after the other, so that whatever else the server does meanwhile falls on all of them.
-    let rest = (0..repeats).flat_map(|_| which.iter().copied()).skip(1);
+    let rest: Vec<CanaryClip> = (0..repeats).flat_map(|_| which.iter().copied()).skip(1).collect();
     let at_once = AT_ONCE.min(judge.config().max_in_flight).max(1);
     let asking = &asking;
     stream::iter(rest)
