@@ -12,6 +12,8 @@ mod cli;
 mod devices;
 mod gate;
 mod kit;
+mod many;
+mod reload;
 mod tidy;
 mod watch_file;
 mod watch_rtsp;
