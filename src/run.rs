@@ -221,8 +221,15 @@ pub async fn run(
     let mut outcome = Outcome::default();
     let mut running = Some(running);
     tokio::pin!(stop);
+    let mut probing = std::pin::pin!(async {
+        match &panel {
+            Some(panel) => panel.watch().await,
+            None => std::future::pending().await,
+        }
+    });
     loop {
         tokio::select! {
+            never = &mut probing => match never {},
             () = &mut stop, if running.is_some() => {
                 running = None;
                 outcome.stopped = true;

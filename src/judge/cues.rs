@@ -242,6 +242,8 @@ impl CueJudge {
             cues,
             latency: time::monotonic() - begun,
             attempts: 0,
+            base_url: None,
+            tokens: None,
             raw: None,
         }
     }
