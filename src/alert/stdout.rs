@@ -108,8 +108,10 @@ fn line(event: &Event, style: Style) -> String {
                 JudgeState::Healthy => "answers",
                 JudgeState::Failing => "does not answer",
                 JudgeState::SetAside => "is set aside",
+                JudgeState::Degraded => "votes degraded",
+                JudgeState::Unproven => "votes unproven",
             };
-            format!("judge {} {state}: {}", change.judge, printable(&change.detail))
+            format!("judge {} {state}: {}: {}", change.judge, change.proof, printable(&change.detail))
         }
         EventKind::SessionEnded(summary) => summary.verdict(),
     }
@@ -220,6 +222,9 @@ fn printable(text: &str) -> String {
 #[must_use]
 pub fn summary_table(summary: &Summary) -> String {
     let mut text = format!("{}\n{}\n", time_table(summary), judge_table(summary));
+    if summary.judges.iter().any(|judge| judge.usage.requests > 0) {
+        let _ = writeln!(text, "{}", usage_table(summary));
+    }
     let alarms = match (summary.alarms, summary.alarms_per_hour()) {
         (Some(alarms), Some(rate)) => {
             format!("episodes: {}, alerted: {}, alarms per judged hour: {rate:.1}", alarms.episodes, alarms.alerts)
@@ -279,6 +284,28 @@ fn judge_table(summary: &Summary) -> Table {
         let covered = format!("{:.3} s", judge.covered.as_secs_f64());
         let (present, absent) = (judge.present.to_string(), judge.absent.to_string());
         table.add_row([&*judge.judge, judge.max.as_str(), &*present, &*absent, &*abstained(judge), &*covered]);
+    }
+    table
+}
+
+/// What asking took. A dash is what no server told.
+fn usage_table(summary: &Summary) -> Table {
+    let mut table =
+        plain(&["judge", "requests", "retries", "waited", "prompt tokens", "of sound", "of pictures", "answer tokens"]);
+    let told = |tokens: Option<u64>| tokens.map_or_else(|| "\u{2013}".to_owned(), |tokens| tokens.to_string());
+    for judge in &summary.judges {
+        let usage = &judge.usage;
+        let any = |tokens: u64| told((usage.counted > 0).then_some(tokens));
+        table.add_row([
+            judge.judge.to_string(),
+            usage.requests.to_string(),
+            usage.retries.to_string(),
+            format!("{:.1} s", usage.waited.as_secs_f64()),
+            any(usage.prompt),
+            told(usage.audio),
+            told(usage.video),
+            any(usage.completion),
+        ]);
     }
     table
 }

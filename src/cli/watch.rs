@@ -235,7 +235,8 @@ pub(super) fn introduce(config: &Config) {
         }
         Judging::Panel(judges) => {
             for judge in judges {
-                eprintln!("judge {}: model {} at {}", judge.name, judge.model, redact_url(judge.base_url.as_str()));
+                let urls: Vec<_> = judge.base_urls.iter().map(|url| redact_url(url.as_str())).collect();
+                eprintln!("judge {}: model {} at {}", judge.name, judge.model, urls.join(", "));
             }
         }
     }

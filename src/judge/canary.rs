@@ -139,9 +139,9 @@ impl LabelLogprobs {
     }
 }
 
-/// Tokens that a server counted in a prompt; None: not told.
+/// Counted that a server counted in a prompt; None: not told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tokens {
+pub struct Counted {
     /// All of them.
     pub prompt: Option<u32>,
     /// Those of the sound.
@@ -157,8 +157,8 @@ pub struct Heard {
     pub labels: Vec<LabelLogprobs>,
     /// Why there are no `labels`.
     pub without: Option<String>,
-    /// Tokens of the first repeat.
-    pub tokens: Tokens,
+    /// Counted of the first repeat.
+    pub tokens: Counted,
     /// The server refused this clip openly, in these words; nothing else is known then.
     pub refused: Option<String>,
 }

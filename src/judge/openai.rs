@@ -2,31 +2,39 @@
 //!
 //! A judge is asked under a deadline that covers everything: waiting for a place among the requests in flight, every
 //! attempt, every pause between them. Whatever goes wrong becomes an abstention; nothing is ever answered for a server.
-//! Media go to `base_url` only: no redirect is followed and no proxy is taken from the environment.
+//! Media go to the judge's base URLs only: no redirect is followed and no proxy is taken from the environment.
 //!
-//! - `client`: the HTTP clients. `replica`: one exchange with one `base_url`. `examine`: asking about the built-in clips.
+//! - `client`: the HTTP clients. `endpoint`: the server behind one `base_url`, its places and its circuit.
+//! - `replica`: one exchange of one judge with one `base_url`. `choose`: which of them is asked.
+//! - `examine`: asking one `base_url` about the built-in clips.
 
+mod choose;
 mod client;
+mod endpoint;
 mod examine;
 mod replica;
 
 use std::fmt::Write as _;
+use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::SemaphorePermit;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use choose::{Nobody, Replicas, Tried};
 pub use client::SetupError;
 pub(super) use client::Shared;
+pub(super) use endpoint::Endpoint;
+use endpoint::Leave;
 pub use examine::examine;
 pub use replica::{Replica, Reply};
 
+use super::circuit::Health;
 use super::reply::{Failure, Reading, Retry, read_completion};
 use super::request::Template;
-use super::{Abstention, AbstentionReason, Answer, Label, Vote};
+use super::{Abstention, AbstentionReason, Answer, Label, Tokens, Vote};
 use crate::config::JudgeConfig;
 use crate::encode::Clip;
 
@@ -37,6 +45,8 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::fro
 const LEAST_TIME: Duration = Duration::from_millis(500);
 /// However long a server says, it is asked again after this.
 const LONGEST_PAUSE: Duration = Duration::from_hours(1);
+/// A `base_url` that has not the model or wants another key is asked last for so long.
+const AVOID_FOR: Duration = Duration::from_secs(10);
 /// Longest model text kept with a vote, bytes.
 const MAX_RAW_BYTES: usize = 4096;
 
@@ -45,16 +55,16 @@ const MAX_RAW_BYTES: usize = 4096;
 pub enum Due {
     /// Live: the judge's deadline counts from this moment, the window's end.
     After(Instant),
-    /// A recording: it counts from when there is a place for the request at the `base_url`, however long that takes.
+    /// A recording: it counts from when there is a place for the request at a `base_url`, however long that takes. Where no
+    /// `base_url` answers at all, the recording waits for one until they have been out for as long as the deadline.
     AfterSending,
 }
 
 /// One judge, ready to be asked.
 pub struct Judge {
     config: JudgeConfig,
-    replica: Replica,
+    replicas: Replicas,
     template: Template,
-    paused_until: Mutex<Option<Instant>>,
     told_no_score: AtomicBool,
 }
 
@@ -64,29 +74,45 @@ impl std::fmt::Debug for Judge {
     }
 }
 
+/// What became of one request.
+enum Attempt {
+    /// There was a reply, or no connection.
+    Done(Result<Reading, Failure>),
+    /// Nothing came in half of the time that was left, and there is another to ask.
+    GivenUp(Failure),
+    /// Nothing came in time.
+    TimeUp,
+}
+
 /// How far the asking came; outlives a deadline's cut.
 #[derive(Default)]
 struct Progress {
     attempts: u32,
     first_sent: Option<Instant>,
-    last_failure: Option<String>,
+    last_failure: Option<Failure>,
+    tokens: Option<Tokens>,
+    asked: Option<usize>,
 }
 
 impl Judge {
     pub(super) fn new(config: &JudgeConfig, shared: &mut Shared) -> Result<Self, SetupError> {
+        let replicas = config.base_urls.iter().map(|url| Replica::new(config, url, shared));
         Ok(Self {
-            replica: Replica::new(config, &config.base_url, shared)?,
+            replicas: Replicas::new(replicas.collect::<Result<_, _>>()?),
             template: Template::new(config),
-            paused_until: Mutex::new(None),
             told_no_score: AtomicBool::new(false),
             config: config.clone(),
         })
     }
 
-    /// Where it is asked.
+    /// Where it is asked, in the configuration's order.
     #[must_use]
     pub fn replicas(&self) -> &[Replica] {
-        std::slice::from_ref(&self.replica)
+        self.replicas.all()
+    }
+
+    pub(super) fn endpoints(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
+        self.replicas.all().iter().map(|replica| &replica.endpoint)
     }
 
     /// What it was set up with.
@@ -95,33 +121,20 @@ impl Judge {
         &self.config
     }
 
+    /// The JSON that it is sent for a clip.
+    ///
+    /// # Errors
+    /// The clip lacks a medium that this judge takes.
+    pub fn body(&self, clip: &Clip) -> Result<Bytes, AbstentionReason> {
+        self.template.fill(clip)
+    }
+
     /// Puts one clip to the judge; returns when it is `due`, and never fails: what goes wrong is an abstention.
     pub async fn ask(&self, clip: &Clip, due: Due) -> Vote {
         let mut progress = Progress::default();
-        let (deadline, place) = match due {
-            Due::After(moment) => (moment + self.config.deadline, None),
-            Due::AfterSending => {
-                // A recording waits as long as the endpoint asks to be left alone, and loses no window for it.
-                while let Some(until) = self.pause().filter(|until| *until > Instant::now()) {
-                    sleep_until(until).await;
-                }
-                let place = self.replica.places.acquire().await.ok();
-                (Instant::now() + self.config.deadline, place)
-            }
-        };
-        let outcome = match self.template.fill(clip) {
-            Err(AbstentionReason::NoAudio) => {
-                Err(Failure::new(AbstentionReason::NoAudio, "the window has no sound", Retry::No))
-            }
-            Err(reason) => Err(Failure::new(reason, "the window has no pictures", Retry::No)),
-            // A past deadline is told without a request.
-            Ok(_) if Instant::now() >= deadline => Err(self.too_late(&progress)),
-            Ok(body) => match timeout_at(deadline, self.insist(body, deadline, place, &mut progress)).await {
-                Ok(outcome) => outcome,
-                Err(_) => Err(self.too_late(&progress)),
-            },
-        };
+        let outcome = self.outcome(clip, due, &mut progress).await;
         let latency = progress.first_sent.map_or(Duration::ZERO, |sent| sent.elapsed());
+        let asked = progress.asked.and_then(|index| self.replicas().get(index));
         let mut vote = Vote {
             judge: self.config.name.clone(),
             answer: Answer::NotAsked,
@@ -130,6 +143,8 @@ impl Judge {
             latency,
             attempts: progress.attempts,
             flag: None,
+            base_url: asked.map(|replica| replica.base_url().as_str().into()),
+            tokens: progress.tokens,
             raw: None,
         };
         match outcome {
@@ -140,6 +155,28 @@ impl Judge {
             }
         }
         vote
+    }
+
+    async fn outcome(&self, clip: &Clip, due: Due, progress: &mut Progress) -> Result<Reading, Failure> {
+        if let Some(reason) = self.template.lacks(clip) {
+            let what = if reason == AbstentionReason::NoAudio { "sound" } else { "pictures" };
+            return Err(Failure::new(reason, format!("the window has no {what}"), Retry::No));
+        }
+        let (deadline, first) = match due {
+            Due::After(moment) => (moment + self.config.deadline, None),
+            Due::AfterSending => {
+                let first = self.next(&self.replicas.untried(), due, None, progress).await?;
+                (Instant::now() + self.config.deadline, Some(first))
+            }
+        };
+        // A past deadline is told without a request.
+        if Instant::now() >= deadline {
+            return Err(self.too_late(progress));
+        }
+        match timeout_at(deadline, self.insist(clip, due, deadline, first, progress)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(self.too_late(progress)),
+        }
     }
 
     fn decide(&self, reading: &Reading, vote: &mut Vote) {
@@ -173,68 +210,188 @@ impl Judge {
     /// Asks until there is an answer, a refusal, or no time for another attempt.
     async fn insist(
         &self,
-        body: Bytes,
+        clip: &Clip,
+        due: Due,
         deadline: Instant,
-        mut place: Option<SemaphorePermit<'_>>,
+        mut first: Option<(usize, Leave<'_>)>,
         progress: &mut Progress,
     ) -> Result<Reading, Failure> {
+        let mut tried = self.replicas.untried();
+        let mut body = None;
         loop {
-            self.wait_out_pause(deadline).await?;
-            let permit = match place.take() {
-                Some(place) => Ok(place),
-                None => self.replica.places.acquire().await,
+            let (index, leave) = match first.take() {
+                Some(first) => first,
+                None => self.next(&tried, due, Some(deadline), progress).await?,
             };
-            let Ok(permit) = permit else {
-                return Err(Failure::new(AbstentionReason::Deadline, "shutting down", Retry::No));
-            };
-            if self.pause().is_some_and(|until| until > Instant::now()) {
-                continue;
-            }
             // A place that comes free as the time runs out is no use, and media sent then only load the endpoint.
             if Instant::now() >= deadline {
                 return Err(self.too_late(progress));
             }
-            progress.attempts += 1;
-            progress.first_sent.get_or_insert_with(Instant::now);
-            let outcome = self.attempt(body.clone()).await;
-            drop(permit);
-            let mut failure = match outcome {
-                Ok(reading) => return Ok(reading),
-                Err(failure) => failure,
+            let body = match &body {
+                Some(body) => Bytes::clone(body),
+                None => {
+                    let filled =
+                        self.body(clip).map_err(|reason| Failure::new(reason, "the window lacks it", Retry::No))?;
+                    body.insert(filled).clone()
+                }
             };
-            let (first, longest) = BACKOFF;
-            let ceiling = first.saturating_mul(1 << progress.attempts.saturating_sub(1).min(10)).min(longest);
+            progress.attempts += 1;
+            progress.asked = Some(index);
+            progress.first_sent.get_or_insert_with(Instant::now);
+            let replica = &self.replicas()[index];
+            let sent = Instant::now();
+            let outcome = self.attempt(index, body, deadline, &tried).await;
+            leave.tell(self.health(&outcome, sent.elapsed()));
+            let mut failure = match outcome {
+                Attempt::TimeUp => return Err(self.too_late(progress)),
+                Attempt::Done(Ok(reading)) => {
+                    progress.tokens = reading.tokens.or(progress.tokens);
+                    return Ok(reading);
+                }
+                Attempt::Done(Err(failure)) | Attempt::GivenUp(failure) => failure,
+            };
+            progress.tokens = failure.tokens.or(progress.tokens);
+            if failure.abstention.reason == AbstentionReason::UnknownModel
+                && let Ok(Some(models)) = timeout_at(deadline, replica.models()).await
+            {
+                let detail = failure.abstention.detail.trim_end_matches('.');
+                failure.abstention.detail = format!("{detail}; {} serves: {models}", replica.endpoint.host());
+            }
+            let now = Instant::now();
+            let (first_pause, longest) = BACKOFF;
+            let ceiling = first_pause.saturating_mul(1 << progress.attempts.saturating_sub(1).min(10)).min(longest);
             let jitter = ceiling.mul_f64(rand::random_range(0.0..=1.0));
-            let wait = match failure.retry {
+            let resume = match failure.retry {
                 Retry::No => {
+                    self.name_host(index, &mut failure);
                     if progress.attempts > 1 {
                         let _ = write!(failure.abstention.detail, " (request {})", progress.attempts);
                     }
                     return Err(failure);
                 }
-                Retry::Backoff => jitter,
+                // Not here, as far as this window is concerned.
+                Retry::Elsewhere => {
+                    replica.avoid(now + AVOID_FOR);
+                    deadline
+                }
+                Retry::Backoff => now + jitter,
                 Retry::After(wait) => {
                     let wait = wait.min(LONGEST_PAUSE);
                     if failure.abstention.reason == AbstentionReason::RateLimited {
-                        self.set_pause(Instant::now() + wait);
+                        replica.pause(now + wait);
                     }
-                    wait.max(jitter)
+                    now + wait.max(jitter)
                 }
             };
-            let resume = Instant::now() + wait;
-            if resume + LEAST_TIME.min(self.config.deadline / 4) >= deadline {
-                let _ = write!(failure.abstention.detail, "; {} requests, no time for another", progress.attempts);
-                return Err(failure);
-            }
-            tracing::debug!(judge = %self.config.name, attempt = progress.attempts, detail = %failure.abstention.detail, "asking again");
-            progress.last_failure = Some(failure.abstention.detail);
-            sleep_until(resume).await;
+            tried.until(index, resume);
+            tracing::debug!(judge = %self.config.name, attempt = progress.attempts, detail = %failure.abstention.detail, "failed");
+            self.name_host(index, &mut failure);
+            progress.last_failure = Some(failure);
         }
     }
 
-    async fn attempt(&self, body: Bytes) -> Result<Reading, Failure> {
-        let reply = self.replica.complete(body).await?;
-        read_completion(&reply.headers, &reply.body, self.config.score, self.config.constrain)
+    /// Leave for the next request about a window, or why there will be none. A recording waits as long as the endpoints ask to be
+    /// left alone (before the first request, which sets its `deadline`), and for endpoints that do not answer until they have been
+    /// out for as long as the judge's deadline.
+    async fn next(
+        &self,
+        tried: &Tried,
+        due: Due,
+        deadline: Option<Instant>,
+        progress: &Progress,
+    ) -> Result<(usize, Leave<'_>), Failure> {
+        let least = LEAST_TIME.min(self.config.deadline / 4);
+        let mut asked_for_signs = false;
+        loop {
+            match self.replicas.choose(tried).await {
+                Ok(chosen) => return Ok(chosen),
+                Err(Nobody::Tried(resume)) if deadline.is_some_and(|deadline| resume + least >= deadline) => {
+                    return Err(self.exhausted(progress, "no time for another"));
+                }
+                Err(Nobody::Paused(until)) if deadline.is_some_and(|deadline| until >= deadline) => {
+                    return Err(self.exhausted_by_pause(progress, until));
+                }
+                Err(Nobody::Tried(until) | Nobody::Paused(until)) => sleep_until(until).await,
+                Err(Nobody::Out(since)) => {
+                    let patience = since + self.config.deadline;
+                    if due == Due::AfterSending && Instant::now() < patience {
+                        self.replicas.recovery(patience).await;
+                    } else if asked_for_signs {
+                        return Err(self.exhausted(progress, "its circuit is open"));
+                    } else {
+                        self.replicas.canaries().await;
+                        asked_for_signs = true;
+                    }
+                }
+            }
+        }
+    }
+
+    /// One request. With another `base_url` to ask, this one gets half of the time that is left.
+    async fn attempt(&self, index: usize, body: Bytes, deadline: Instant, tried: &Tried) -> Attempt {
+        let replica = &self.replicas()[index];
+        let mut asking = pin!(async {
+            let reply = replica.complete(body).await?;
+            read_completion(&reply.headers, &reply.body, self.config.score, self.config.constrain)
+        });
+        if self.replicas().len() > 1 {
+            let now = Instant::now();
+            let half = deadline.saturating_duration_since(now) / 2;
+            tokio::select! {
+                outcome = &mut asking => return Attempt::Done(outcome),
+                () = sleep_until(now + half) => if self.replicas.has_other(index, tried) {
+                    let detail = format!("no answer within {} ms", half.as_millis());
+                    return Attempt::GivenUp(Failure::new(AbstentionReason::Deadline, detail, Retry::Backoff));
+                }
+            }
+        }
+        timeout_at(deadline, asking).await.map_or(Attempt::TimeUp, Attempt::Done)
+    }
+
+    /// What a request says of its `base_url`. A wrong model or key is between the server and this judge.
+    fn health(&self, outcome: &Attempt, given: Duration) -> Health {
+        match outcome {
+            Attempt::Done(Ok(_)) => Health::Alive,
+            Attempt::Done(Err(failure)) => match failure.abstention.reason {
+                AbstentionReason::Unreachable | AbstentionReason::ServerError => Health::Dead,
+                AbstentionReason::NotACompletion => Health::Unknown,
+                _ => Health::Alive,
+            },
+            // Too little time for an answer says nothing.
+            Attempt::GivenUp(_) | Attempt::TimeUp if given < self.config.deadline / 4 => Health::Unknown,
+            Attempt::GivenUp(_) | Attempt::TimeUp => Health::Silent,
+        }
+    }
+
+    /// Where there are several to ask, a message says which one it is about.
+    fn name_host(&self, index: usize, failure: &mut Failure) {
+        let host = self.replicas()[index].endpoint.host();
+        if self.replicas().len() > 1 && !failure.abstention.detail.contains(&host) {
+            failure.abstention.detail.insert_str(0, &format!("{host}: "));
+        }
+    }
+
+    /// The last failure, or without any that every circuit is open.
+    fn exhausted(&self, progress: &Progress, why: &str) -> Failure {
+        let Some(mut failure) = progress.last_failure.clone() else {
+            let detail = format!("{} did not answer lately; asked again once a second", self.replicas.hosts());
+            return Failure::new(AbstentionReason::CircuitOpen, detail, Retry::No);
+        };
+        match (failure.retry, progress.attempts) {
+            (Retry::Elsewhere, 1) => {}
+            (Retry::Elsewhere, attempts) => failure.abstention.detail += &format!("; {attempts} requests"),
+            (_, attempts) => failure.abstention.detail += &format!("; {attempts} requests, {why}"),
+        }
+        failure
+    }
+
+    fn exhausted_by_pause(&self, progress: &Progress, until: Instant) -> Failure {
+        if progress.last_failure.is_some() {
+            return self.exhausted(progress, "no time for another");
+        }
+        let left = until.saturating_duration_since(Instant::now()).as_secs();
+        let detail = format!("the endpoint asked to wait; this judge pauses for another {left} s");
+        Failure::new(AbstentionReason::RateLimited, detail, Retry::No)
     }
 
     fn too_late(&self, progress: &Progress) -> Failure {
@@ -243,34 +400,12 @@ impl Judge {
             (0, _) => {
                 detail.push_str("; no request was sent, the places at this base_url were taken or the time was up");
             }
-            (attempts, Some(last)) => drop(write!(detail, "; {attempts} requests, before the last: {last}")),
+            (attempts, Some(last)) => {
+                let _ = write!(detail, "; {attempts} requests, before the last: {}", last.abstention.detail);
+            }
             (..) => {}
         }
         Failure::new(AbstentionReason::Deadline, detail, Retry::No)
-    }
-
-    fn pause(&self) -> Option<Instant> {
-        *self.paused_until.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn set_pause(&self, until: Instant) {
-        let mut pause = self.paused_until.lock().unwrap_or_else(PoisonError::into_inner);
-        *pause = (*pause).max(Some(until));
-    }
-
-    async fn wait_out_pause(&self, deadline: Instant) -> Result<(), Failure> {
-        match self.pause() {
-            Some(until) if until >= deadline => {
-                let left = until.saturating_duration_since(Instant::now()).as_secs();
-                let detail = format!("the endpoint asked to wait; this judge pauses for another {left} s");
-                Err(Failure::new(AbstentionReason::RateLimited, detail, Retry::No))
-            }
-            Some(until) => {
-                sleep_until(until).await;
-                Ok(())
-            }
-            None => Ok(()),
-        }
     }
 }
 

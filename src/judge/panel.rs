@@ -1,12 +1,13 @@
 //! All judges of a window at once.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{join_all, select_all};
 
-use super::openai::{Judge, SetupError, Shared};
+use super::openai::{Endpoint, Judge, SetupError, Shared};
 
 pub use super::openai::Due;
 use super::proof::Proof;
@@ -17,13 +18,19 @@ use crate::encode::ClipSet;
 /// The ensemble: its judges, their connections, and the limit of requests in flight at each `base_url`.
 ///
 /// One panel serves all sources, so that the limits hold over all of them.
-#[derive(Debug)]
 pub struct Panel {
     judges: Vec<Judge>,
     /// What is known of each, in the same order.
     proofs: Mutex<Vec<Proof>>,
     /// Whether one that failed votes, flagged, instead of being set aside.
     allow_degraded: bool,
+    endpoints: Vec<Arc<Endpoint>>,
+}
+
+impl std::fmt::Debug for Panel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Panel").field(&self.judges).finish()
+    }
 }
 
 impl Panel {
@@ -32,10 +39,10 @@ impl Panel {
     /// # Errors
     /// If the HTTP client cannot be set up.
     pub fn new(judges: &[JudgeConfig]) -> Result<Self, SetupError> {
-        let mut shared = Shared::default();
+        let mut shared = Shared::new(judges);
         let judges = judges.iter().map(|judge| Judge::new(judge, &mut shared)).collect::<Result<Vec<_>, _>>()?;
         let proofs = Mutex::new(vec![Proof::default(); judges.len()]);
-        Ok(Self { judges, proofs, allow_degraded: false })
+        Ok(Self { judges, proofs, allow_degraded: false, endpoints: shared.endpoints() })
     }
 
     /// The same panel, whose judges vote although they failed, if so said; with a flag on every vote.
@@ -64,6 +71,17 @@ impl Panel {
         matches!(proof, Proof::Failed(_)) && !self.allow_degraded
     }
 
+    /// Finds out, once a second, whether a `base_url` that ceased to answer is there again; for ever. Without it that happens
+    /// only as windows come.
+    pub async fn watch(&self) -> Infallible {
+        if self.endpoints.is_empty() {
+            return std::future::pending().await;
+        }
+        match select_all(self.endpoints.iter().map(|endpoint| Box::pin(endpoint.watch()))).await {
+            (never, ..) => never,
+        }
+    }
+
     /// The judges, in panel order, which is the order of votes.
     #[must_use]
     pub fn judges(&self) -> &[Judge] {
@@ -82,14 +100,15 @@ impl Panel {
         sizes
     }
 
-    /// How many windows of one source keep the panel busy: the places at the `base_url` that has most for each of its judges.
+    /// How many windows keep the panel busy: as many as the judge with most places for itself can be asked about at once. Places
+    /// that judges share are divided among them.
     #[must_use]
     pub fn windows_at_once(&self) -> usize {
-        let at_once = |judge: &Judge| {
-            let config = judge.config();
-            let sharing = self.judges.iter().filter(|other| other.config().base_url == config.base_url).count();
-            config.max_in_flight.div_ceil(sharing.max(1))
+        let sharing = |endpoint: &Arc<Endpoint>| {
+            let names = |judge: &&Judge| judge.endpoints().any(|other| Arc::ptr_eq(other, endpoint));
+            self.judges.iter().filter(names).count().max(1)
         };
+        let at_once = |judge: &Judge| judge.endpoints().map(|e| e.count().div_ceil(sharing(e))).sum();
         self.judges.iter().map(at_once).max().unwrap_or(1).max(1)
     }
 
@@ -129,6 +148,8 @@ fn unasked(judge: &Judge, answer: Answer) -> Vote {
         latency: Duration::ZERO,
         attempts: 0,
         flag: None,
+        base_url: None,
+        tokens: None,
         raw: None,
     }
 }

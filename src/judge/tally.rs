@@ -123,6 +123,8 @@ mod tests {
             latency: std::time::Duration::ZERO,
             attempts: 1,
             flag: None,
+            base_url: None,
+            tokens: None,
             raw: None,
         }
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rand::RngExt as _;
 
 use super::RunError;
-use crate::config::{Config, GateRequire, Input, Judging, SourceConfig};
+use crate::config::{Config, GateRequire, Input, Judging, PanelConfig, SourceConfig};
 use crate::gate::{Measurer, Models};
 use crate::judge::cues::Weights;
 use crate::judge::panel::Panel;
@@ -96,6 +96,7 @@ pub(super) fn stagger<'a>(specs: impl Iterator<Item = &'a mut Spec>) {
 /// models go on.
 pub(super) struct Shared {
     judging: Judging,
+    panel: PanelConfig,
     judges: Judges,
     desk: Desk,
     /// Whether there are models that measure.
@@ -113,7 +114,7 @@ impl Shared {
             let jobs = Arc::clone(&jobs);
             std::thread::Builder::new().name("measure".into()).spawn(move || work(&jobs, measurer))?;
         }
-        Ok(Self { judging: config.judging.clone(), judges, desk, measures })
+        Ok(Self { judging: config.judging.clone(), panel: config.panel.clone(), judges, desk, measures })
     }
 
     /// The same under another configuration.
@@ -124,8 +125,18 @@ impl Shared {
             // It has appeared since.
             return Self::new(config);
         }
-        let judges = if config.judging == self.judging { self.judges.clone() } else { judges(config)? };
-        Ok(Self { judging: config.judging.clone(), judges, desk: self.desk.clone(), measures: self.measures })
+        let same = config.judging == self.judging && config.panel == self.panel;
+        let judges = if same { self.judges.clone() } else { judges(config)? };
+        let (judging, panel) = (config.judging.clone(), config.panel.clone());
+        Ok(Self { judging, panel, judges, desk: self.desk.clone(), measures: self.measures })
+    }
+
+    /// The panel, if one judges.
+    pub fn panel(&self) -> Option<Arc<Panel>> {
+        match &self.judges {
+            Judges::Embedded(_) => None,
+            Judges::Panel(panel) => Some(Arc::clone(panel)),
+        }
     }
 
     pub fn plan(&self, live: bool, config: &Config) -> Plan {
@@ -151,7 +162,9 @@ const MOST_THREADS: usize = 8;
 fn judges(config: &Config) -> Result<Judges, RunError> {
     Ok(match &config.judging {
         Judging::Cues { .. } => Judges::Embedded(Arc::new(Weights::load(config.assets.as_deref())?)),
-        Judging::Panel(judges) => Judges::Panel(Arc::new(Panel::new(judges)?)),
+        Judging::Panel(judges) => {
+            Judges::Panel(Arc::new(Panel::new(judges)?.allowing_degraded(config.panel.allow_degraded)))
+        }
     })
 }
 

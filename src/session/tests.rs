@@ -47,6 +47,8 @@ fn vote(judge: usize, answer: Answer) -> Vote {
         latency: Duration::ZERO,
         attempts: 1,
         flag: None,
+        base_url: None,
+        tokens: None,
         raw: Some("what the model wrote".into()),
     }
 }

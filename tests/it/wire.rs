@@ -14,6 +14,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse as _, Response};
+use axum::routing::post;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket};
@@ -44,9 +45,10 @@ where
 {
     let hits = Arc::new(AtomicUsize::new(0));
     let count = hits.clone();
-    let app = Router::new().fallback(move |uri: Uri, headers: HeaderMap, body: Bytes| {
+    // Only what is posted counts: a judge may look which models there are.
+    let app = Router::new().fallback(post(move |uri: Uri, headers: HeaderMap, body: Bytes| {
         respond(Call { number: count.fetch_add(1, Ordering::SeqCst), uri, headers, body })
-    });
+    }));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/v1", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, app).await });

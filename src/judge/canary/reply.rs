@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{LabelLogprobs, Tokens};
+use super::{Counted, LabelLogprobs};
 use crate::judge::answer::{TO_NO, TO_YES, TokenLogprob, parse_answer, read_labels};
 use crate::judge::request::Way;
 
@@ -23,7 +23,7 @@ struct Choice {
 }
 
 /// Reads the body of a 200; None: it is no chat completion. The inner error says why there are no log-probabilities.
-pub(in crate::judge) fn read(body: &[u8], way: Way) -> Option<(Result<LabelLogprobs, String>, Tokens)> {
+pub(in crate::judge) fn read(body: &[u8], way: Way) -> Option<(Result<LabelLogprobs, String>, Counted)> {
     let completion: Completion = serde_json::from_slice(body).ok()?;
     let choice = completion.choices.into_iter().next()?;
     Some((labels(&choice, way), tokens(&completion.usage)))
@@ -54,12 +54,12 @@ fn labels(choice: &Choice, way: Way) -> Result<LabelLogprobs, String> {
     }
 }
 
-fn tokens(usage: &Value) -> Tokens {
+fn tokens(usage: &Value) -> Counted {
     let number = |value: &Value| value.as_u64().and_then(|count| u32::try_from(count).ok());
     let modalities = usage.pointer("/prompt_tokens_details/multimodal_tokens").filter(|counts| counts.is_object());
     // Where channels are counted, one that is not named has none.
     let of = |channel: &str| modalities.map(|counts| counts.get(channel).and_then(number).unwrap_or(0));
-    Tokens { prompt: usage.get("prompt_tokens").and_then(number), audio: of("audio"), video: of("video") }
+    Counted { prompt: usage.get("prompt_tokens").and_then(number), audio: of("audio"), video: of("video") }
 }
 
 #[cfg(test)]
@@ -80,7 +80,7 @@ mod tests {
         let (labels, tokens) = read(VLLM.as_bytes(), Way::Prefilled).unwrap();
         let labels = labels.unwrap();
         assert!((labels.log_odds() + 0.340_820_312_5).abs() < 1e-12, "{labels:?}");
-        assert_eq!(tokens, Tokens { prompt: Some(698), audio: Some(65), video: Some(560) });
+        assert_eq!(tokens, Counted { prompt: Some(698), audio: Some(65), video: Some(560) });
     }
 
     #[test]

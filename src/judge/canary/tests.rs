@@ -99,7 +99,7 @@ fn log_odds_equal_by_rounding_do_not_make_a_judge_deaf() {
     assert_eq!(difference.of, Quantity::Yes);
 }
 
-fn uncounting(tokens: impl Fn(CanaryClip) -> Tokens) -> BTreeMap<CanaryClip, Heard> {
+fn uncounting(tokens: impl Fn(CanaryClip) -> Counted) -> BTreeMap<CanaryClip, Heard> {
     let of = |clip| (clip, Heard { without: Some("none".into()), tokens: tokens(clip), ..Heard::default() });
     CanaryClip::of(BOTH).into_iter().map(of).collect()
 }
@@ -110,13 +110,13 @@ fn long(clip: CanaryClip) -> bool {
 
 #[test]
 fn without_log_odds_a_judge_is_unproven_unless_its_counts_give_it_away() {
-    let proof = |tokens: &dyn Fn(CanaryClip) -> Tokens| proof(&findings(BOTH, &uncounting(tokens)));
-    let counts = |prompt, audio, video| Tokens { prompt, audio, video };
-    assert_eq!(proof(&|_| Tokens::default()), Proof::Unproven);
+    let proof = |tokens: &dyn Fn(CanaryClip) -> Counted| proof(&findings(BOTH, &uncounting(tokens)));
+    let counts = |prompt, audio, video| Counted { prompt, audio, video };
+    assert_eq!(proof(&|_| Counted::default()), Proof::Unproven);
     assert_eq!(proof(&|clip| counts(Some(if long(clip) { 1088 } else { 698 }), None, None)), Proof::Unproven);
     assert_eq!(proof(&|_| counts(Some(698), None, None)), Proof::Failed(Fault::Deaf));
     let whole = |clip| counts(Some(698), Some(if long(clip) { 455 } else { 65 }), Some(560));
-    assert_eq!(proof(&|clip| Tokens { prompt: None, ..whole(clip) }), Proof::Unproven);
+    assert_eq!(proof(&|clip| Counted { prompt: None, ..whole(clip) }), Proof::Unproven);
     let cut = |clip| counts(None, Some(if long(clip) { 390 } else { 65 }), Some(560));
     assert_eq!(proof(&cut), Proof::Failed(Fault::Truncates));
 }
@@ -124,8 +124,8 @@ fn without_log_odds_a_judge_is_unproven_unless_its_counts_give_it_away() {
 #[test]
 fn a_channel_without_tokens_fails_whatever_the_log_odds_do() {
     for (tokens, fault) in [
-        (Tokens { audio: Some(0), video: Some(560), prompt: None }, Fault::Deaf),
-        (Tokens { audio: Some(65), video: Some(0), prompt: None }, Fault::Blind),
+        (Counted { audio: Some(0), video: Some(560), prompt: None }, Fault::Deaf),
+        (Counted { audio: Some(65), video: Some(0), prompt: None }, Fault::Blind),
     ] {
         let mut heard = heard(WHOLE, &[0.0; REPEATS]);
         for heard in heard.values_mut() {

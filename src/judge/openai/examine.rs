@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use super::{Judge, Replica};
-use crate::judge::canary::{CanaryClip, Clips, Heard, LabelLogprobs, Tokens, read};
+use crate::judge::canary::{CanaryClip, Clips, Counted, Heard, LabelLogprobs, read};
 use crate::judge::reply::{Failure, Retry};
 use crate::judge::request::{Template, Way};
 use crate::judge::{Abstention, AbstentionReason};
@@ -20,7 +20,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Requests of one examination under way at once, and never more than the judge's places.
 const AT_ONCE: usize = 4;
 
-type Answer = (Result<LabelLogprobs, String>, Tokens);
+type Answer = (Result<LabelLogprobs, String>, Counted);
 
 /// Asks the judge at this replica about each of `which` clips `repeats` times, and tells what came. A server without
 /// log-probabilities of the labels is asked once about each, for its counts.
@@ -112,7 +112,8 @@ impl<'a> Asking<'a> {
         };
         let body = self.template.fill(media).map_err(unbuilt)?;
         for attempt in 1.. {
-            let Ok(place) = self.replica.places.acquire().await else { break };
+            // A place at the base_url, as for windows; what comes of it says nothing new to its circuit.
+            let Some(place) = self.replica.endpoint.leave_in_turn().await else { break };
             let outcome = tokio::time::timeout(self.patience, self.replica.complete(body.clone())).await;
             drop(place);
             let failure = match outcome {
@@ -135,6 +136,7 @@ impl<'a> Asking<'a> {
             };
             tokio::time::sleep(wait).await;
         }
-        Err(Failure::new(AbstentionReason::Deadline, "shutting down", Retry::No))
+        let detail = format!("{} does not answer", self.replica.endpoint.host());
+        Err(Failure::new(AbstentionReason::Unreachable, detail, Retry::No))
     }
 }
