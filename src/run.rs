@@ -129,7 +129,7 @@ pub async fn run_anew(
     let shared = Shared::new(config)?;
     // Mistakes are told before anybody is asked anything.
     for source in &config.sources {
-        prepare::spec(source, config)?;
+        build_source(source, config)?;
     }
     let mut guarded = None;
     if let Some(panel) = shared.panel() {
@@ -164,6 +164,14 @@ pub async fn run_anew(
             },
         }
     }
+}
+
+/// Builds a source's pipeline once and opens nothing, so that a mistake is found.
+///
+/// # Errors
+/// The description is wrong, or GStreamer lacks an element.
+pub fn build_source(source: &SourceConfig, config: &Config) -> Result<(), SourceError> {
+    prepare::spec(source, config).map(|_| ())
 }
 
 /// Looks after the panel of a new configuration, where that is another.

@@ -11,6 +11,7 @@
 mod canary;
 mod cli;
 mod devices;
+mod doctor;
 mod gate;
 mod kit;
 mod many;

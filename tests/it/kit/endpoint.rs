@@ -206,9 +206,10 @@ async fn models(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Respon
     if let Some(refused) = unauthorized(&shared, &headers) {
         return refused;
     }
+    let owner = if locked(&shared.version).is_some() { "vllm" } else { "test stand-in" };
     let data: Vec<_> = locked(&shared.judges)
         .keys()
-        .map(|model| json!({"id": model, "object": "model", "owned_by": "test stand-in"}))
+        .map(|model| json!({"id": model, "object": "model", "owned_by": owner}))
         .collect();
     axum::Json(json!({"object": "list", "data": data})).into_response()
 }
