@@ -26,6 +26,7 @@ use crate::gate::{Checked, Decision, Gate, GateSkip, Measurer, Models};
 use crate::judge::Vote;
 use crate::judge::cues::CueJudge;
 use crate::judge::panel::Panel;
+use crate::record::{RecordError, Recorder, Records};
 use crate::session::SessionSettings;
 use crate::source::{Finish, Incoming, Loss, Retry, SourceError, Spec, supervise};
 use crate::time::{MediaTime, monotonic};
@@ -171,6 +172,9 @@ pub enum RunError {
     /// The cue index cannot be used.
     #[error(transparent)]
     Cues(#[from] crate::judge::cues::WeightsError),
+    /// Clips cannot be recorded where they should.
+    #[error(transparent)]
+    Record(#[from] RecordError),
     /// The HTTP client cannot be set up.
     #[error(transparent)]
     Panel(#[from] crate::judge::openai::SetupError),
@@ -192,6 +196,7 @@ pub async fn run(
         Judging::Cues { .. } => None,
         Judging::Panel(judges) => Some(Arc::new(Panel::new(judges)?)),
     };
+    let records = config.record.as_deref().map(Records::open).transpose()?;
     let models = Models::load(config.assets.as_deref())?;
     let measuring = measuring(config, panel.is_none())?;
     let settings = Arc::new(crate::watch::session_settings(config));
@@ -209,7 +214,8 @@ pub async fn run(
     let (grace, _) = tokio::sync::watch::channel(None);
     let mut tasks = tokio::task::JoinSet::new();
     for (spec, stills, gate, cues) in prepared {
-        let watcher = watcher(&spec, config, &settings, panel.clone(), events.clone(), grace.subscribe());
+        let mut watcher = watcher(&spec, config, &settings, panel.clone(), events.clone(), grace.subscribe());
+        watcher.recorder = Recorder::new(records.clone(), spec.name.as_str().into());
         let (items, queue) = mpsc::channel(if spec.is_live() { CUTS_OF_A_CAMERA } else { CUTS_OF_A_FILE });
         let (cutting, stop) = (cutting(&spec, config), stopped.clone());
         std::thread::Builder::new()

@@ -17,6 +17,7 @@ use crate::config::{ClipCodec, Config, Judging};
 use crate::encode::{ClipSet, clips};
 use crate::judge::panel::{Due, Panel};
 use crate::judge::{DropReason, LostReason, Outcome, SkipReason, Verdict, Vote};
+use crate::record::{Media, Recorder};
 use crate::run::{FromSource, Item, blocking};
 use crate::session::{Rule, Session, SessionKind, SessionSettings};
 use crate::source::{Loss, SourceError};
@@ -72,7 +73,7 @@ pub fn session_settings(config: &Config) -> SessionSettings {
     }
 }
 
-type Judged = (Verdict, WindowQuality);
+type Judged = (Verdict, WindowQuality, Media);
 
 /// The time at which what is still under way is given up; set when the program is stopped.
 pub type Grace = watch::Receiver<Option<tokio::time::Instant>>;
@@ -86,6 +87,8 @@ pub struct Watcher {
     settings: Arc<SessionSettings>,
     events: mpsc::Sender<Event>,
     grace: Grace,
+    /// Off, until it is replaced.
+    pub(crate) recorder: Recorder,
     /// Numbers the events outside any session.
     scope: Arc<str>,
     outside: u64,
@@ -123,6 +126,7 @@ impl Watcher {
             settings,
             events,
             grace,
+            recorder: Recorder::default(),
             scope: uuid::Uuid::now_v7().to_string().into(),
             outside: 0,
             session: None,
@@ -151,7 +155,11 @@ impl Watcher {
             let takes_more = open && self.ending.is_none() && (self.live || self.waiting.is_none());
             let until = *grace.borrow();
             tokio::select! {
-                Some((verdict, quality)) = self.in_flight.next(), if !self.in_flight.is_empty() => self.apply(&verdict, Some(quality)).await,
+                Some((verdict, quality, media)) = self.in_flight.next(), if !self.in_flight.is_empty() => {
+                    self.recorder.offer(media);
+                    self.apply(&verdict, Some(quality)).await;
+                }
+                () = self.recorder.written() => {}
                 item = queue.recv(), if takes_more => match item {
                     Some(item) => self.take(item).await,
                     None => {
@@ -191,9 +199,10 @@ impl Watcher {
     async fn take(&mut self, item: Item) {
         match item {
             Item::Read(window, vote) => {
-                let verdict = verdict(&window, vec![vote]);
+                let (verdict, quality) = (verdict(&window, vec![vote]), WindowQuality::from(&*window));
                 self.reach(window.span.end());
-                self.apply(&verdict, Some(WindowQuality::from(&*window))).await;
+                self.recorder.offer(Media::Held(window, self.codec));
+                self.apply(&verdict, Some(quality)).await;
             }
             Item::Skipped(window, skip) => {
                 self.reach(window.span.end());
@@ -293,6 +302,7 @@ impl Watcher {
 
     async fn tell(&mut self, change: impl FnOnce(&mut Session) -> Vec<Event>) {
         let events = self.session.as_mut().map(change).unwrap_or_default();
+        self.recorder.decide(&events);
         for event in events {
             self.send(event).await;
         }
@@ -301,6 +311,7 @@ impl Watcher {
     async fn end_session(&mut self, elapsed: MediaTime) {
         self.ending = None;
         self.tell(|session| session.end(elapsed, wall())).await;
+        self.recorder.session_ended().await;
         if let Some(session) = self.session.take() {
             self.watched.judged += session.summary().coverage.judged();
         }
@@ -400,7 +411,7 @@ async fn judge(
     let after_ms = (monotonic() - at).as_secs_f64() * 1e3;
     tracing::debug!(%source, continuity = id.continuity, window = id.index, after_ms, "asking the panel");
     verdict.outcome = Outcome::Votes(panel.judge(&set, &asks, due).await);
-    (verdict, quality)
+    (verdict, quality, Media::sent(&set, &panel))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod config;
 mod devices;
 mod gate_report;
 mod log;
+mod telemetry;
 mod watch;
 
 use std::process::ExitCode;
@@ -60,6 +61,7 @@ impl From<Exit> for ExitCode {
 /// Reads the command line and runs the command.
 #[must_use]
 pub fn main() -> ExitCode {
+    telemetry::off();
     let cli = Cli::parse();
     log::start(&cli.log);
     let exit = match cli.command {
