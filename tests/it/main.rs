@@ -12,6 +12,7 @@ mod cli;
 mod devices;
 mod gate;
 mod kit;
+mod odd_media;
 mod record;
 mod tidy;
 mod watch_file;

@@ -32,6 +32,8 @@ pub enum Show {
     /// Pictures and sound made as they are sent, for ever. Source time goes on while the camera is dead. As with a real
     /// camera, a client's sound and pictures are out of step by up to two frames until the first sender report.
     Live(Box<Recipe>),
+    /// The same, through this description: `appsrc` elements named `pictures` and `sound` to payloaders `pay0` and `pay1`.
+    Described(Box<Recipe>, String),
 }
 
 impl Show {
@@ -43,6 +45,11 @@ impl Show {
     /// A live source with the streams, size, rate and marks of `recipe`; its spans are ignored.
     pub fn live(recipe: &Recipe) -> Self {
         Self::Live(Box::new(recipe.clone()))
+    }
+
+    /// A live source of which pictures (`appsrc name=pictures`) and sound go through this.
+    pub fn described(recipe: &Recipe, description: &str) -> Self {
+        Self::Described(Box::new(recipe.clone()), description.to_owned())
     }
 
     fn factory(&self, born: Instant) -> rtsp::RTSPMediaFactory {
@@ -59,6 +66,11 @@ impl Show {
                 if *sound {
                     text += &format!(" d.audio_0 ! queue ! {}", aac(u8::from(*pictures)));
                 }
+            }
+            Self::Described(recipe, description) => {
+                text = format!("( {description}");
+                let recipe = recipe.clone();
+                factory.connect_media_configure(move |_, media| feed(media, &recipe, born));
             }
             Self::Live(recipe) => {
                 text = "(".to_owned();
