@@ -143,9 +143,9 @@ impl Media {
     /// What a panel is sent of these clips: where judges take pictures of several sizes, the largest.
     #[must_use]
     pub fn sent(clips: &ClipSet, panel: &Panel) -> Self {
-        let judges = || panel.judges().iter().map(|judge| judge.config());
-        let seen = judges().filter(|judge| judge.accepts.video).map(|judge| judge.max_pixels).max();
-        let heard = judges().any(|judge| judge.accepts.audio);
+        let judges = || panel.judges().iter();
+        let seen = judges().filter(|j| j.config().accepts.video).map(|j| j.config().max_pixels).max();
+        let heard = judges().any(|judge| judge.config().accepts.audio);
         Self::Sent(Sent {
             video: seen.and_then(|size| clips.get(size)).and_then(|clip| clip.video().cloned()),
             sound: clips.any().filter(|_| heard).and_then(|clip| clip.audio().cloned()),

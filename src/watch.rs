@@ -319,13 +319,15 @@ impl Watcher {
 
     async fn source_lost(&mut self, loss: Loss) {
         let state = if loss.auth_failed { SourceState::AuthFailed } else { SourceState::Retrying };
-        tracing::warn!(source = %self.name, reason = loss.reason, "source lost");
         let since = match self.lost {
             // Said once, and again when the reason is another kind.
-            Some((_, said)) if said == state => return,
+            Some((_, said)) if said == state => {
+                return tracing::debug!(source = %self.name, reason = loss.reason, "still lost");
+            }
             Some((since, _)) => since,
             None => monotonic(),
         };
+        tracing::warn!(source = %self.name, reason = loss.reason, "source lost");
         self.lost = Some((since, state));
         self.source_event(EventKind::SourceLost(state, loss.reason)).await;
     }

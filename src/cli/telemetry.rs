@@ -1,6 +1,6 @@
 //! ONNX Runtime must not report to anybody.
 //!
-//! Its builds on PyPI, as of 1.31, send what machine and program they run on to `mobile.events.data.microsoft.com`, and keep it in a
+//! Microsoft's builds, as of 1.31, send what machine and program they run on to `mobile.events.data.microsoft.com`, and keep it in a
 //! database below `~/.cache/Microsoft`. The interface's own switch comes too late: the first report is made before it can be
 //! used. Only a variable of the environment is read in time.
 

@@ -61,7 +61,7 @@ async fn windows_that_are_present_or_raise_an_alert_are_kept_for_this_user_alone
     expected.sort();
     assert!(!expected.is_empty() && expected.len() < 3 * verdicts().len(), "some are kept and some are not");
 
-    assert_eq!(names(&dir.path().join("a/b")), [session.clone()]);
+    assert_eq!(names(&dir.path().join("a/b")), std::slice::from_ref(&session));
     let of_session = dir.path().join("a/b").join(&session);
     assert_eq!(names(&of_session), expected);
     let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;

@@ -188,3 +188,31 @@ fn sound_that_begins_late_or_ends_early_leaves_silence_that_is_counted() {
         }
     }
 }
+
+#[test]
+fn a_camera_whose_sound_nobody_can_decode_is_watched_for_its_pictures() {
+    let recipe = Recipe::new(0.0);
+    let h264 = "x264enc tune=zerolatency speed-preset=ultrafast pass=quant quantizer=23 key-int-max=25 ! h264parse ! rtph264pay";
+    let unknown = "audioconvert ! audioresample ! audio/x-raw,rate=8000,channels=1 ! mulawenc ! rtppcmupay pt=97 \
+                   ! capssetter replace=false caps=application/x-rtp,encoding-name=(string)X-NOBODY,payload=97";
+    let camera = Camera::start(Show::described(
+        &recipe,
+        &format!(
+            "appsrc name=pictures is-live=true ! clocksync ! {h264} name=pay0 pt=96 config-interval=-1 \
+             appsrc name=sound is-live=true ! clocksync ! {unknown} name=pay1"
+        ),
+    ));
+    let endpoint = looker();
+    let dir = tempfile::tempdir().unwrap();
+    let panel = panel(dir.path(), &endpoint.base_url(), &["v1"], "accepts = [\"video\"]");
+    let mut run = ahwatch(["watch", &camera.url("/live"), "--panel", panel.to_str().unwrap()]).start();
+    let lost = run.wait_for_type(LIMIT, "ah.source.lost.v1");
+    assert!(lost["data"]["detail"].as_str().unwrap().contains("without its sound"), "{lost}");
+    run.wait_until(LIMIT, "two windows", |run| (labels(&run.events()).len() >= 2).then_some(()));
+    run.signal("INT");
+    let run = run.finish(LIMIT).expect_code(0);
+    books_are_exact(&run.events());
+    assert_eq!(run.events_of("ah.source.lost.v1").len(), 1);
+    assert!(lost_windows(&run.events()).is_empty());
+    assert!(endpoint.requests().iter().all(|seen| seen.clip.as_ref().unwrap().wav.is_none()));
+}
