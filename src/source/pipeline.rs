@@ -132,6 +132,8 @@ pub(super) struct Connection {
     pub joined: Arc<AtomicBool>,
     /// No more streams will appear.
     pub settled: Arc<AtomicBool>,
+    /// The camera's certificate was refused.
+    pub distrusted: Arc<AtomicBool>,
     /// Its start, once it was begun.
     pub starting: Option<Change>,
 }
@@ -162,7 +164,8 @@ pub(super) fn connect(spec: &Spec, shared: &Arc<Shared>) -> Result<Connection, S
     init()?;
     let pipeline = gst::Pipeline::new();
     let bus = pipeline.bus().ok_or_else(|| SourceError::Gstreamer("a pipeline has no bus".into()))?;
-    let connection = Connection { pipeline, bus, joined: Arc::default(), settled: Arc::default(), starting: None };
+    let (joined, settled, distrusted) = Default::default();
+    let mut connection = Connection { pipeline, bus, joined, settled, distrusted, starting: None };
     let pipeline = &connection.pipeline;
     shared.newest.store(-1, Ordering::Relaxed);
     // One decoding thread a stream: frame threading costs a third more CPU and several pictures of memory and delay.
@@ -190,6 +193,7 @@ pub(super) fn connect(spec: &Spec, shared: &Arc<Shared>) -> Result<Connection, S
     let bin = description.source_bin(source)?;
     let input = description.element(&bin, "in")?;
     locate(&input, &spec.location);
+    connection.distrusted = super::diagnose::distrust(&input);
     let output = bin.by_name("out").unwrap_or_else(|| input.clone());
     let found = Arc::new(Mutex::new(Found::default()));
     if output.factory().is_some_and(|f| f.name() == "rtspsrc") {

@@ -9,7 +9,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use rand::RngExt as _;
 
-use super::diagnose::{Failure, diagnose};
+use super::diagnose::{DISTRUSTED, Failure, diagnose};
 use super::pipeline::{Connection, SOUND_BRANCH, Shared, connect};
 use super::state::Change;
 use super::{Finish, Incoming, Location, Loss, SourceError, Spec};
@@ -260,6 +260,9 @@ fn watch(connection: &Connection, spec: &Spec, retry: &Retry, shared: &Shared) -
                 };
             }
             gst::MessageView::Error(error) => {
+                if connection.distrusted.load(Ordering::SeqCst) {
+                    return Ended::Failed { reason: DISTRUSTED.to_owned(), auth: false };
+                }
                 let Failure { reason, auth } = diagnose(&spec.location, error);
                 let is_sound = error.src().is_some_and(|at| at.path_string().contains(SOUND_BRANCH));
                 let unknown = error.error().matches(gst::StreamError::CodecNotFound)

@@ -204,7 +204,9 @@ fn what_hangs_up_while_it_is_opened_is_told_in_one_line_however_often_it_is_trie
     let counted = Arc::clone(&tries);
     // Ends with the test: the listener is shut by its last try.
     std::thread::spawn(move || {
-        listening.incoming().take(50).for_each(|_| drop(counted.fetch_add(1, Ordering::SeqCst)))
+        listening.incoming().take(50).for_each(|_| {
+            counted.fetch_add(1, Ordering::SeqCst);
+        })
     });
     let endpoint = listener(&[]);
     let run = watch(&["mic:"], &endpoint, &[]).env("PULSE_SERVER", format!("unix:{}", socket.display()));
@@ -224,9 +226,9 @@ fn a_microphone_that_is_suspended_is_lost_and_comes_back() {
     let endpoint = listener(&[]);
     let mut run = server.hears(watch(&["mic:"], &endpoint, &[])).start();
     run.wait_for_type(LIMIT, "ah.window.judged.v1");
-    server.tell(&["suspend-source", "desk.monitor", "1"]);
+    server.tell(&["suspend-sink", "desk", "1"]);
     run.wait_for_type(Duration::from_secs(10), "ah.source.lost.v1");
-    server.tell(&["suspend-source", "desk.monitor", "0"]);
+    server.tell(&["suspend-sink", "desk", "0"]);
     run.wait_for_type(LIMIT, "ah.source.restored.v1");
     run.signal("INT");
     books_are_exact(&run.finish(LIMIT).expect_code(0).events());
@@ -305,6 +307,23 @@ fn devices_are_listed_by_names_that_open_them() {
     run.wait_for_type(LIMIT, "ah.session.started.v1");
     run.signal("INT");
     run.finish(LIMIT);
+}
+
+#[test]
+fn a_webcam_that_offers_sixty_pictures_a_second_only_is_watched() {
+    let recording = Recipe::new(60.0).fps((60, 1)).without_sound().make();
+    let mut desktop = Desktop::start();
+    desktop.plug("fast-camera", &recording);
+    let endpoint = Endpoint::start([("v1", Judge { needs: Needs::Pictures, ..Judge::default() })]);
+    let dir = tempfile::tempdir().unwrap();
+    let panel = panel(dir.path(), &endpoint.base_url(), &["v1"], "accepts = [\"video\"]");
+    let args = ["watch", "webcam:pipewire:fast-camera", "--no-audio", "--panel", panel.to_str().unwrap()];
+    let mut run = desktop.sees(ahwatch(args)).start();
+    run.wait_until(LIMIT, "two windows", |run| (labels(&run.events()).len() >= 2).then_some(()));
+    run.signal("INT");
+    books_are_exact(&run.finish(LIMIT).expect_code(0).events());
+    let frames = endpoint.requests()[1].clip.as_ref().unwrap().frames();
+    assert!(frames.len() == 10 && (250..=320).contains(&(frames[9] - frames[0])), "{frames:?}");
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod gate;
 mod kit;
 mod odd_media;
 mod record;
+mod rtsps;
 mod tidy;
 mod watch_file;
 mod watch_rtsp;
