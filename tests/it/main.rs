@@ -12,6 +12,7 @@ mod cli;
 mod devices;
 mod gate;
 mod kit;
+mod long;
 mod many;
 mod reload;
 mod tidy;
