@@ -122,7 +122,7 @@ pub enum Media {
     /// As the panel was sent them.
     Sent(Sent),
     /// As they are held, to be encoded if they are wanted.
-    Held(Box<Window>, ClipCodec),
+    Held(Arc<Window>, ClipCodec),
 }
 
 /// A window's files; None: no judge was sent one.
@@ -189,9 +189,9 @@ impl Recorder {
         Self { records, source, ..Self::default() }
     }
 
-    /// Offers the media of a window whose verdict is applied next.
-    pub fn offer(&mut self, media: Media) {
-        self.offered = self.records.is_some().then_some(media);
+    /// Offers the media of a window whose verdict is applied next; None: it has none to offer.
+    pub fn offer(&mut self, media: Option<Media>) {
+        self.offered = media.filter(|_| self.records.is_some());
     }
 
     /// Keeps the window offered if these events, which its verdict brought, ask for it; forgets it else.

@@ -54,7 +54,7 @@ async fn windows_that_are_present_or_raise_an_alert_are_kept_for_this_user_alone
             expected.extend(["json", "mp4", "wav"].map(|kind| format!("{name}.{kind}")));
         }
         let events = of_session(events, &session);
-        recorder.offer(sent());
+        recorder.offer(Some(sent()));
         recorder.decide(&events);
     }
     recorder.session_ended().await;
@@ -90,7 +90,7 @@ fn only_a_sessions_id_names_what_is_deleted() {
 async fn a_window_without_a_request_for_it_is_forgotten_before_the_next() {
     let dir = tempfile::tempdir().unwrap();
     let mut recorder = Recorder::new(Some(Records::open(dir.path()).unwrap()), "a".into());
-    recorder.offer(sent());
+    recorder.offer(Some(sent()));
     recorder.decide(&[]);
     for events in verdicts() {
         recorder.decide(&of_session(events, &uuid::Uuid::now_v7().to_string())); // nothing was offered with these
@@ -112,7 +112,7 @@ async fn what_cannot_be_written_leaves_no_half_clip_and_is_counted() {
     let blocked = path.join(&session).join(format!("{}-{}.wav", id.continuity, id.index));
     std::fs::create_dir_all(blocked.join("full")).unwrap();
     for events in [&first, &second] {
-        recorder.offer(sent());
+        recorder.offer(Some(sent()));
         recorder.decide(events);
     }
     recorder.written().await;
@@ -132,7 +132,7 @@ async fn a_disk_that_takes_nothing_holds_no_more_than_a_few_clips() {
     let present = verdicts().into_iter().find(|events| worth_a_look(events).is_some()).unwrap();
     let events = of_session(present, &session);
     for _ in 0..MOST_PENDING + 5 {
-        recorder.offer(sent());
+        recorder.offer(Some(sent()));
         recorder.decide(&events); // nobody drives the writes
     }
     assert_eq!((recorder.writes.len(), recorder.failed), (MOST_PENDING, 5));

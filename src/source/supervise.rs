@@ -129,6 +129,9 @@ fn live(spec: &Spec, retry: &Retry, shared: &Arc<Shared>) -> Finish {
     let (mut tries, mut reached) = (0, false);
     // Without its sound, once it is known that nothing here decodes that; until the camera is lost, and may come back another.
     let mut deaf: Option<Spec> = None;
+    if shared.stop.recv_timeout(spec.delay) == Err(RecvTimeoutError::Disconnected) {
+        return Finish { complete: false, missing: MediaTime::ZERO, error: None };
+    }
     loop {
         let mut closing = None;
         let ended = match connect(deaf.as_ref().unwrap_or(spec), shared) {
@@ -296,6 +299,7 @@ mod tests {
             description: Description::shipped("file.gst", None).unwrap(),
             realtime: false,
             once: true,
+            delay: Duration::ZERO,
         };
         let (sender, incoming) = crossbeam_channel::bounded(1);
         sender.send(Incoming::StreamEnded(Stream::Audio)).unwrap();

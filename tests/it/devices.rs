@@ -206,7 +206,7 @@ fn what_hangs_up_while_it_is_opened_is_told_in_one_line_however_often_it_is_trie
     std::thread::spawn(move || {
         listening.incoming().take(50).for_each(|_| {
             counted.fetch_add(1, Ordering::SeqCst);
-        })
+        });
     });
     let endpoint = listener(&[]);
     let run = watch(&["mic:"], &endpoint, &[]).env("PULSE_SERVER", format!("unix:{}", socket.display()));

@@ -8,7 +8,7 @@ use crate::kit::rtsp::{Camera, Show};
 use crate::kit::run::{Run, ahwatch};
 use crate::watch_file::{LIMIT, labels, panel, three};
 
-/// Where GnuTLS looks for whom the system trusts, on Debian and Ubuntu.
+/// Where `GnuTLS` looks for whom the system trusts, on Debian and Ubuntu.
 const TRUSTED: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// An authority and a camera's certificate that it signed, made by openssl, which `ca-certificates` brings along.
