@@ -11,6 +11,7 @@
 #![allow(clippy::disallowed_methods, reason = "this is the file that the bans on spawning point to")]
 
 mod prepare;
+pub mod terminal;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -368,7 +369,10 @@ pub fn interrupted() -> impl Future<Output = ()> {
                 tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
                 match first.take() {
                     Some(first) => drop(first.send(())),
-                    None => std::process::exit(130),
+                    None => {
+                        terminal::give_back_soon();
+                        std::process::exit(130)
+                    }
                 }
             }
         })),
