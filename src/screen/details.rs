@@ -26,7 +26,7 @@ pub(super) fn details(state: &State, view: &View, paint: Paint, page: &mut Canva
     let free = page.free();
     // The windows come first; what is said of one of them, and the books beside the events, take a share of a tall screen.
     let chosen = if free > 8 { (free / 4).clamp(3, 8) } else { 0 };
-    let lower = if free > 12 { (free / 3).min(14) } else { 0 };
+    let lower = if free > 12 { (free * 2 / 5).min(14) } else { 0 };
     windows(state, source, view, paint, page, free - chosen - lower);
     if chosen > 0 {
         one_window(state, source, view, paint, page, chosen);
@@ -172,9 +172,16 @@ fn books_lines(books: Option<&Summary>, beside: bool, paint: Paint, page: &mut C
         .collect();
     // What is under way is on no account yet.
     lines.push(line("told so far", books.elapsed));
-    let room = page.free();
-    if lines.len() > room {
-        lines.drain(..lines.len() - room);
+    if lines.len() > page.free() {
+        let told = &books.coverage;
+        let classes = [
+            ("judged", told.judged()),
+            ("skipped", told.skipped()),
+            ("dropped", told.dropped()),
+            ("lost", told.lost()),
+            ("tail", told.tail()),
+        ];
+        lines = classes.map(|(name, time)| line(name, time)).to_vec();
     }
     lines.into_iter().for_each(|line| page.top(line));
 }

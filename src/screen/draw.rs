@@ -35,11 +35,11 @@ const HELP: [(&str, &str); 11] = [
     ("Enter, 1 to 9", "details of a source"),
     ("Tab, Shift-Tab", "details of the next or the previous source"),
     ("Esc", "back"),
-    ("q, Ctrl-C", "stop; what is under way gets up to 10 s. Again: end at once"),
+    ("q, Ctrl-C", "stop, with 10 s for what is under way; again: at once"),
     ("Ctrl-L", "draw everything anew"),
-    ("V, M", "the session's label so far by vote_of_max and by max_of_vote"),
+    ("V, M", "the session's label so far: vote_of_max, max_of_vote"),
     ("cover", "judged time over session time, the tail aside"),
-    ("p50", "median time of an answer: of a source's slowest judge, of a judge"),
+    ("p50", "median time of a judge's answers; of a source's slowest ones"),
     ("episode", "since when the open one lasts, in session time"),
 ];
 
@@ -255,13 +255,18 @@ impl Columns {
         }
         of.cells = of.cells.saturating_sub(least(&of).saturating_sub(columns));
         let longest = state.sources().iter().map(|source| width(&source.shown)).max().unwrap_or(0);
-        of.name = NAME + columns.saturating_sub(least(&of)).min(longest.saturating_sub(NAME));
+        let spare = columns.saturating_sub(least(&of));
+        of.name = NAME + spare.min(longest.saturating_sub(NAME));
+        if words {
+            // What is left tells why a source is away.
+            of.state += (spare + NAME - of.name).min(40);
+        }
         of
     }
 
     fn heading(&self, part: Option<(usize, usize, usize)>, paint: Paint) -> Line<'static> {
         let labels = if self.words { "vote_of_max max_of_vote" } else { "V M" };
-        let source = part.map_or_else(|| "source".to_owned(), |(from, to, of)| format!("{from}\u{2013}{to} of {of}"));
+        let source = part.map_or_else(|| "source".to_owned(), |(from, to, of)| format!("{from}\u{2013}{to}/{of}"));
         let columns = [
             (self.state, padded("state", self.state)),
             (self.time, right("time", self.time)),

@@ -67,7 +67,7 @@ pub fn take(text: &str) -> bool {
 impl Held {
     fn put(&mut self, text: &str, warning: bool) -> io::Result<()> {
         for line in text.lines() {
-            keep(&mut self.shown, super::text::clean(line), SHOWN);
+            keep(&mut self.shown, without_date(super::text::clean(line)), SHOWN);
         }
         if self.at_once {
             return io::stderr().write_all(text.as_bytes());
@@ -76,6 +76,15 @@ impl Held {
             self.left_out += 1;
         }
         Ok(())
+    }
+}
+
+/// A line that begins with RFC 3339 keeps its time of day, which is enough on a screen.
+fn without_date(line: String) -> String {
+    let stamp = line.split_once(' ').filter(|(stamp, _)| stamp.parse::<jiff::Timestamp>().is_ok());
+    match stamp.and_then(|(stamp, rest)| Some((stamp.get(11..19)?, rest))) {
+        Some((time, rest)) => format!("{time} {}", rest.trim_start()),
+        None => line,
     }
 }
 
@@ -142,8 +151,8 @@ mod tests {
     fn lines_are_shown_and_only_warnings_wait() {
         let mut held = empty(false);
         held.put("\u{1b}[33mWARN\u{1b}[0m camera away\n", true).unwrap();
-        held.put("DEBUG a window\n", false).unwrap();
-        assert_eq!(held.shown, ["WARN camera away", "DEBUG a window"]);
+        held.put("\u{1b}[2m2026-01-02T03:04:05.678901Z\u{1b}[0m DEBUG a window\n", false).unwrap();
+        assert_eq!(held.shown, ["WARN camera away", "03:04:05 DEBUG a window"]);
         assert_eq!(held.waiting, ["\u{1b}[33mWARN\u{1b}[0m camera away\n"]);
     }
 

@@ -12,6 +12,7 @@ mod cli;
 mod devices;
 mod gate;
 mod kit;
+mod screen;
 mod tidy;
 mod watch_file;
 mod watch_rtsp;
