@@ -302,7 +302,7 @@ fn print(event: &Event, as_json: bool, name_source: bool) -> std::io::Result<()>
 
 fn judge_outcome(outcome: &Outcome, printed: bool) -> Exit {
     if !printed {
-        eprintln!("the output was closed before the end");
+        terminal::say_soon("the output was closed before the end");
         return Exit::Failed;
     }
     // Said when they happened.

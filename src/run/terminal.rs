@@ -5,6 +5,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "with run.rs, where threads and tasks are spawned")]
 
+use std::convert::Infallible;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
@@ -80,12 +81,21 @@ fn give_back() {
 
 /// [`give_back`], for a process that is about to end: a terminal that takes nothing any more is not waited for.
 pub fn give_back_soon() {
-    if !UP.load(Ordering::SeqCst) {
-        return;
+    if UP.load(Ordering::SeqCst) {
+        soon(give_back);
     }
+}
+
+/// Says something on stderr as one of the last things a process does, where that can still be said.
+pub fn say_soon(text: &'static str) {
+    soon(move || drop(writeln!(io::stderr(), "{text}")));
+}
+
+/// Waits a moment for what may stall with its terminal.
+fn soon(write: impl FnOnce() + Send + 'static) {
     let (done, is_done) = bounded::<()>(0);
     let spawned = std::thread::Builder::new().name("terminal".to_owned()).spawn(move || {
-        give_back();
+        write();
         drop(done);
     });
     if spawned.is_ok() {
@@ -136,14 +146,17 @@ pub fn screen(
     let view = View { colour, ..View::default() };
     let shared = Arc::new(Mutex::new(Shared { state, view, clear: false }));
     let (look, looks) = bounded(1);
-    drop(tokio::spawn(read(events, Arc::clone(&shared), look, stopping, began)));
+    let (up, down) = oneshot::channel();
+    drop(tokio::spawn(read(events, Arc::clone(&shared), look, stopping, down, began)));
     let thread = tokio::task::spawn_blocking(move || {
         let mut broken = Broken(Some(broken));
+        let up: oneshot::Sender<Infallible> = up;
         let drawn = draw(&shared, &looks, began);
         if drawn.is_err() {
             broken.tell();
         }
         give_back();
+        drop(up);
         let printed = drawn.and_then(|()| print_ends(&lock(&shared).state, print));
         if printed.is_err() {
             broken.tell();
@@ -172,20 +185,27 @@ impl Drop for Broken {
     }
 }
 
-/// The task: what happens becomes state, and the thread is told to look. It waits for events and keys only.
+/// The task: what happens becomes state, and the thread is told to look. It waits for events and keys only. After the last
+/// event the thread is let go, and keys are still heard until `down`: it may be stalled.
 async fn read(
     mut events: mpsc::Receiver<Event>,
     shared: Arc<Mutex<Shared>>,
     look: Sender<()>,
     mut stopping: oneshot::Receiver<()>,
+    mut down: oneshot::Receiver<Infallible>,
     began: Instant,
 ) {
     let mut input = Some(EventStream::new());
+    let mut look = Some(look);
     let mut stop_may_come = true;
     loop {
         tokio::select! {
-            event = events.recv() => {
-                let Some(event) = event else { return };
+            _ = &mut down => return,
+            event = events.recv(), if look.is_some() => {
+                let Some(event) = event else {
+                    look = None;
+                    continue;
+                };
                 let mut shared = lock(&shared);
                 let now = monotonic().saturating_duration_since(began);
                 shared.state.apply(&event, now);
@@ -213,7 +233,7 @@ async fn read(
             }
         }
         // Full: the thread has been told already.
-        let _ = look.try_send(());
+        let _ = look.as_ref().map(|look| look.try_send(()));
     }
 }
 
@@ -242,7 +262,8 @@ fn draw(shared: &Mutex<Shared>, looks: &Receiver<()>, began: Instant) -> io::Res
         }
         let now = monotonic();
         if std::mem::take(&mut lock(shared).clear) {
-            terminal.clear()?;
+            // Not `clear`, which asks the terminal where its cursor is, and reads the answer from the keyboard.
+            terminal.resize(terminal.size()?.into())?;
         }
         // The state is held while it is drawn to memory, and not while that is written.
         terminal.draw(|frame| {

@@ -103,11 +103,9 @@ fn windows(state: &State, source: &Source, view: &View, paint: Paint, page: &mut
 fn window_line(row: &Row, chosen: bool, paint: Paint, columns: usize) -> Line<'static> {
     let mark = if chosen { "\u{25b8} " } else { "  " };
     let slow = row.latency.map(latency).unwrap_or_default();
-    let mut text = if row.reason.is_empty() { String::new() } else { format!("{}  ", row.reason) };
-    text += &row.votes.join(" | ");
-    if !row.odd.is_empty() {
-        text += &format!("  [{}]", row.odd.join(", "));
-    }
+    let odd = if row.odd.is_empty() { String::new() } else { format!("[{}]", row.odd.join(", ")) };
+    let texts = [row.reason.clone(), row.votes.join(" | "), odd];
+    let text = texts.iter().filter(|text| !text.is_empty()).map(String::as_str).collect::<Vec<_>>().join("  ");
     let style = if chosen { paint.heading() } else { Style::new() };
     let spans = vec![
         Span::styled(format!("{mark}{} ", padded(&span(row.span), 15)), style),
@@ -115,7 +113,7 @@ fn window_line(row: &Row, chosen: bool, paint: Paint, columns: usize) -> Line<'s
         Span::raw(format!(" {} {}  ", padded(row.cell.word(), 9), right(&slow, 5))),
     ];
     let used: usize = spans.iter().map(Span::width).sum();
-    let text = Span::raw(fit(text.trim_end(), columns.saturating_sub(used)));
+    let text = Span::raw(fit(&text, columns.saturating_sub(used)));
     Line::from([spans, vec![text]].concat())
 }
 
@@ -183,7 +181,9 @@ fn books_lines(books: Option<&Summary>, beside: bool, paint: Paint, page: &mut C
         ];
         lines = classes.map(|(name, time)| line(name, time)).to_vec();
     }
-    lines.into_iter().for_each(|line| page.top(line));
+    for line in lines {
+        page.top(line);
+    }
 }
 
 const fn account_word(account: Account) -> &'static str {

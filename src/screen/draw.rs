@@ -117,17 +117,16 @@ impl<'a> Canvas<'a> {
 fn title(state: &State, view: &View, columns: usize) -> Line<'static> {
     let sources = state.sources();
     let count = |wanted: fn(&Phase) -> bool| sources.iter().filter(|source| wanted(&source.phase)).count();
-    let mut text = format!("ahwatch   {}", many(sources.len(), "source"));
     let phases = [
         (count(|phase| *phase == Phase::Live), "live"),
         (count(|phase| matches!(phase, Phase::Away { .. })), "away"),
         (count(|phase| *phase == Phase::Ended), "ended"),
     ];
-    for (n, word) in phases.iter().filter(|(n, _)| *n > 0) {
-        text += &format!(", {n} {word}");
-    }
+    let mut parts = vec![many(sources.len(), "source")];
+    parts.extend(phases.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}")));
     let alerts: u32 = sources.iter().map(|source| source.alerts).sum();
-    text += &format!("   {}   rule {}", many(alerts as usize, "alert"), state.rule());
+    let alerts = many(alerts as usize, "alert");
+    let text = format!("ahwatch   {}   {alerts}   rule {}", parts.join(", "), state.rule());
     let up = format!("up {}", brief(view.now));
     let room = columns.saturating_sub(width(&up) + 2);
     let text = format!("{}  {up}", padded(&text, room));

@@ -118,6 +118,7 @@ impl Judges {
     }
 
     /// Each of them.
+    #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Judge> {
         self.0.iter()
     }

@@ -144,7 +144,6 @@ impl Source {
             | EventKind::WindowLost(..)
             | EventKind::JudgeChanged(_) => {}
             EventKind::SessionPaused(_) => self.phase = Phase::Paused,
-            EventKind::SessionResumed(_) => self.phase = Phase::Live,
             EventKind::SessionWithdrawn(_) => self.forget(),
             EventKind::AlertRaised(_) => self.alerts = self.alerts.saturating_add(1),
             EventKind::EpisodeOpened(_, episode) => self.episode = Some(*episode),
@@ -154,7 +153,7 @@ impl Source {
                 let since = if let Phase::Away { since, .. } = self.phase { since } else { now };
                 self.phase = Phase::Away { denied: *state == SourceState::AuthFailed, since, why: clean(why) };
             }
-            EventKind::SourceRestored(_) => self.phase = Phase::Live,
+            EventKind::SessionResumed(_) | EventKind::SourceRestored(_) => self.phase = Phase::Live,
             EventKind::SessionEnded(summary) => {
                 self.closed = Some(summary.clone());
                 self.session = None;

@@ -357,12 +357,13 @@ fn session_time_passes_only_while_frames_come_at_the_clocks_pace() {
         let mut state = State::new(&[expected], &panel());
         events[..last].iter().for_each(|event| state.apply(event, secs(100)));
         let source = &state.sources()[0];
-        source.session_time(&source.books().unwrap(), secs(now)).as_secs_f64()
+        source.session_time(&source.books().unwrap(), secs(now))
     };
     let judged = events.len() - 2;
-    assert_eq!((at(true, judged, 103), at(true, judged, 142)), (10.0, 42.0));
-    assert_eq!(at(false, judged, 142), 10.0, "a recording as fast as it can be judged");
-    assert_eq!(at(true, events.len(), 142), 10.0, "ended");
+    let session = MediaTime::from_millis(10_000);
+    assert_eq!((at(true, judged, 103), at(true, judged, 142)), (session, MediaTime::from_millis(42_000)));
+    assert_eq!(at(false, judged, 142), session, "a recording as fast as it can be judged");
+    assert_eq!(at(true, events.len(), 142), session, "ended");
 }
 
 #[test]

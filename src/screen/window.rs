@@ -154,14 +154,12 @@ const fn lost_reason(reason: LostReason) -> &'static str {
 
 /// `pictures 124 of 125, 0.020 s of sound missing`
 fn complete(quality: WindowQuality) -> String {
-    let mut text = format!("pictures {} of {}", quality.pictures_seen, quality.pictures_expected);
-    text += &match quality.sound_missing {
-        None => ", no sound".to_owned(),
-        Some(MediaTime::ZERO) => ", all of the sound".to_owned(),
-        Some(missing) => format!(", {missing} of sound missing"),
+    let pictures = format!("pictures {} of {}", quality.pictures_seen, quality.pictures_expected);
+    let sound = match quality.sound_missing {
+        None => "no sound".to_owned(),
+        Some(MediaTime::ZERO) => "all of the sound".to_owned(),
+        Some(missing) => format!("{missing} of sound missing"),
     };
-    if quality.refused > 0 {
-        text += &format!(", {} frames refused", quality.refused);
-    }
-    text
+    let refused = if quality.refused > 0 { format!(", {} frames refused", quality.refused) } else { String::new() };
+    format!("{pictures}, {sound}{refused}")
 }

@@ -48,6 +48,7 @@ fn the_screen_shows_every_source_and_q_ends_it_and_leaves_the_books() {
     tty.wait_for(LIMIT, "details of the next", |text| text.contains("insufficient_evidence"));
     tty.press("\u{1b}");
     tty.wait_for(LIMIT, "the sources again", |text| text.contains("last 24 windows"));
+    tty.press("\u{c}");
     // Sizes that terminals do report on the way to another.
     tty.resize(0, 0);
     tty.resize(1, 1);
@@ -73,7 +74,7 @@ fn the_screen_shows_every_source_and_q_ends_it_and_leaves_the_books() {
 #[test]
 fn a_recording_that_ends_closes_the_screen() {
     let mut tty = Tty::start(AHWATCH, &["watch", "--judge", "cues", SAMPLE], &[("NO_COLOR", "1")], 80, 24);
-    tty.wait_for(LIMIT, "the screen without colour", |text| line(text, "interview").contains("A"));
+    tty.wait_for(LIMIT, "the screen without colour", |text| line(text, "interview").contains('A'));
     assert!(!tty.is_coloured());
     assert_eq!(tty.finish(LIMIT), 0);
     assert_eq!(tty.is_taken(), (false, false));
@@ -97,6 +98,32 @@ fn a_second_ctrl_c_ends_at_once_and_gives_the_terminal_back() {
     assert_eq!(tty.finish(LIMIT), 130);
     assert_eq!(tty.is_taken(), (false, false));
     endpoint.release();
+}
+
+#[test]
+fn a_terminal_that_stalls_delays_no_window_and_no_end() {
+    let endpoint = Endpoint::start([("v1", Judge::default())]);
+    endpoint.set(Mode::Text("<answer>No</answer>".to_owned()));
+    let dir = tempfile::tempdir().unwrap();
+    let panel = crate::watch_file::panel(dir.path(), &endpoint.base_url(), &["v1"], "");
+    let args = ["watch", "test:", "--panel", panel.to_str().unwrap(), "--window-secs", "1", "--hop-secs", "1"];
+    for code in [1, 130] {
+        let mut tty = Tty::start(AHWATCH, &args, &[], 200, 60);
+        tty.wait_for(LIMIT, "the screen", |text| line(text, "test").contains("live"));
+        endpoint.forget();
+        let gate = tty.gate();
+        let held = gate.lock().unwrap();
+        // Each has the whole screen drawn anew: soon no more fits between the program and its terminal.
+        crate::kit::wait_until(LIMIT, "windows of a stalled terminal", || {
+            tty.press("\u{c}");
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            (endpoint.requests().len() >= 8).then_some(())
+        });
+        tty.press("q");
+        let again = if code == 130 { "q" } else { "" };
+        assert_eq!(tty.end(std::time::Duration::from_secs(15), again), code);
+        drop(held);
+    }
 }
 
 #[test]

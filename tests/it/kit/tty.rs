@@ -20,6 +20,7 @@ pub struct Tty {
     master: Box<dyn MasterPty + Send>,
     keys: Box<dyn Write + Send>,
     seen: Arc<Mutex<Seen>>,
+    gate: Arc<Mutex<()>>,
     reader: Option<JoinHandle<()>>,
 }
 
@@ -36,7 +37,9 @@ impl Tty {
         command.cwd(env!("CARGO_MANIFEST_DIR"));
         command.env_remove("NO_COLOR");
         command.env("TERM", "xterm-256color");
-        env.iter().for_each(|(name, value)| command.env(name, value));
+        for (name, value) in env {
+            command.env(name, value);
+        }
         let child = pair.slave.spawn_command(command).unwrap_or_else(|error| panic!("{program}: {error}"));
         drop(pair.slave);
         let nonzero = |n| NonZeroU16::new(n).expect("a size");
@@ -45,16 +48,19 @@ impl Tty {
         let mut output = pair.master.try_clone_reader().expect("its output");
         let keys = pair.master.take_writer().expect("its input");
         let also = Arc::clone(&seen);
+        let gate: Arc<Mutex<()>> = Arc::default();
+        let held = Arc::clone(&gate);
         let reader = std::thread::spawn(move || {
             let mut some = [0; 4096];
             // An error is how a pseudo-terminal says that nobody is left on it.
             while let Ok(n @ 1..) = output.read(&mut some) {
+                drop(held.lock());
                 let mut seen = also.lock().expect("reader");
                 seen.bytes.extend(&some[..n]);
                 seen.parser.process(&some[..n]);
             }
         });
-        Self { child, master: pair.master, keys, seen, reader: Some(reader) }
+        Self { child, master: pair.master, keys, seen, gate, reader: Some(reader) }
     }
 
     /// What stands on the screen.
@@ -80,6 +86,25 @@ impl Tty {
         let (rows, columns) = (screen.size().0.get(), screen.size().1.get());
         let mut cells = (0..rows).flat_map(|y| (0..columns).filter_map(move |x| screen.cell(y, x)));
         cells.any(|cell| [cell.fgcolor(), cell.bgcolor()].iter().any(|colour| *colour != vt100::Color::Default))
+    }
+
+    /// While this is locked the terminal takes nothing, as a connection that has stalled.
+    pub fn gate(&self) -> Arc<Mutex<()>> {
+        Arc::clone(&self.gate)
+    }
+
+    /// Waits for the program's end without reading on, and gives its exit code. `again` is typed until then.
+    ///
+    /// # Panics
+    /// When it is not done at the limit.
+    #[track_caller]
+    pub fn end(&mut self, limit: Duration, again: &str) -> u32 {
+        let ended = || {
+            // Nobody may be left to type to.
+            let _ = self.keys.write_all(again.as_bytes());
+            self.child.try_wait().expect("child")
+        };
+        super::wait_until(limit, "its end", ended).exit_code()
     }
 
     /// Types.
@@ -115,21 +140,14 @@ impl Tty {
     /// Waits for the program's end and gives its exit code.
     ///
     /// # Panics
-    /// When it is not done at the limit, with the screen.
+    /// When it is not done at the limit.
     #[track_caller]
     pub fn finish(&mut self, limit: Duration) -> u32 {
-        let start = std::time::Instant::now();
-        let status = loop {
-            if let Some(status) = self.child.try_wait().expect("child") {
-                break status;
-            }
-            assert!(start.elapsed() < limit, "still running after {limit:?}:\n{}", self.text());
-            std::thread::sleep(Duration::from_millis(5));
-        };
+        let code = self.end(limit, "");
         if let Some(reader) = self.reader.take() {
             reader.join().expect("reader");
         }
-        status.exit_code()
+        code
     }
 }
 
