@@ -13,7 +13,7 @@ use crate::alert::Event;
 use crate::alert::stdout::{Style, json_line, readable};
 use crate::config::redact::redact_url;
 use crate::config::{ClipCodec, Config, GateRequire, Input, Judging, Overrides, RawConfig, Rule, SourceConfig};
-use crate::run::{Outcome, terminal};
+use crate::run::{Outcome, RunError, terminal};
 use crate::screen::{Expected, State};
 
 /// After a stop, the output may take so long to be written.
@@ -139,19 +139,13 @@ pub(super) fn run(options: &Options) -> Exit {
     if options.list_devices {
         return super::devices::list(options.json);
     }
-    let config = match configure(options) {
+    let config = match configure(options).and_then(needs_sources) {
         Ok(config) => config,
         Err(problems) => {
             eprintln!("{problems}");
             return Exit::Refused;
         }
     };
-    if config.sources.is_empty() {
-        eprintln!(
-            "nothing to watch: name a recording, an rtsp:// address, webcam:, mic: or test:, or write a [[source]] in --config FILE"
-        );
-        return Exit::Refused;
-    }
     if options.gate_report {
         return super::gate_report::run(&config, options.json);
     }
@@ -202,6 +196,15 @@ fn configure(options: &Options) -> Result<Config, String> {
     Config::build(raw, overrides, &environment).map_err(|problems| problems.to_string())
 }
 
+fn needs_sources(config: Config) -> Result<Config, String> {
+    if config.sources.is_empty() {
+        let remedy =
+            "name a recording, an rtsp:// address, webcam:, mic: or test:, or write a [[source]] in --config FILE";
+        return Err(format!("nothing to watch: {remedy}"));
+    }
+    Ok(config)
+}
+
 /// A variable of the environment, for `api_key_env` only.
 pub(super) fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
@@ -213,7 +216,7 @@ pub(super) fn read(file: &Path) -> Result<String, String> {
 }
 
 /// Says where media will go, before any does.
-fn introduce(config: &Config) {
+pub(super) fn introduce(config: &Config) {
     match &config.judging {
         Judging::Cues { chosen } => {
             eprintln!(
@@ -245,14 +248,34 @@ async fn watch(config: &Config, options: &Options) -> Exit {
         Some(_) => Box::pin(terminal::screen(receiver, screen_of(config), colour(), is_stopping, write, broken)),
         None => Box::pin(crate::run::printer(receiver, write, broken)),
     };
+    let mut hangups = crate::run::hangups();
+    let files: Vec<PathBuf> = [&options.config, &options.panel].into_iter().flatten().cloned().collect();
+    // Without a file there is nothing to read again: the terminal is gone, and nothing watches on behind anybody's back.
+    let (hung_up, gone) = oneshot::channel::<()>();
+    let (changed, anew) = mpsc::channel(1);
+    let reload = async {
+        if files.is_empty() {
+            hangups.recv().await;
+            drop(hung_up);
+            return std::future::pending().await;
+        }
+        let _kept = hung_up;
+        super::reload::reload(&files, hangups, config.clone(), || configure(options).and_then(needs_sources), changed)
+            .await;
+    };
     let stop = async {
         tokio::select! {
             () = interrupted => {}
+            _ = gone => {}
             Ok(()) = output_broke => {}
         }
         let _ = stopping.send(());
     };
-    let ended = crate::run::run(config, events, stop).await;
+    let ended: Result<Outcome, RunError> = tokio::select! {
+        ended = crate::run::run_anew(config, anew, events, stop) => ended,
+        // Ends only with the run.
+        () = reload => return Exit::Failed,
+    };
     let printed = match &ended {
         // Who was asked to stop does not wait for ever for a reader that has stalled.
         Ok(outcome) if outcome.stopped => tokio::time::timeout(LAST_WORDS, printer).await.unwrap_or(false),
