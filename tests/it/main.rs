@@ -18,6 +18,7 @@ mod odd_media;
 mod record;
 mod reload;
 mod rtsps;
+mod screen;
 mod tidy;
 mod watch_file;
 mod watch_rtsp;
