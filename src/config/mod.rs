@@ -49,6 +49,8 @@ pub struct Config {
     pub panel: PanelConfig,
     /// Directory laid out as the repository (`models/`, `pipelines/`) whose files replace the embedded ones.
     pub assets: Option<PathBuf>,
+    /// Where clips are kept for review. On the command line only: it is not to happen by an old line of a file.
+    pub record: Option<PathBuf>,
 }
 
 /// `[window]` as meant.
@@ -137,6 +139,8 @@ pub struct Overrides {
     pub allow_degraded: bool,
     /// `--fingerprint`.
     pub fingerprint: Option<PathBuf>,
+    /// `--record`.
+    pub record: Option<PathBuf>,
 }
 
 /// Looks up an environment variable; for `api_key_env` only.
@@ -187,7 +191,8 @@ impl Config {
         };
         let panel = panel::build(&panel, &overrides, &file, &config_dir, &judging, &mut problems);
         if problems.is_empty() {
-            Ok(Self { window, session, gate, sources, judging, panel, assets: overrides.assets })
+            let Overrides { assets, record, .. } = overrides;
+            Ok(Self { window, session, gate, sources, judging, panel, assets, record })
         } else {
             Err(problems)
         }

@@ -17,6 +17,7 @@ use crate::alert::Event;
 use crate::config::{Config, SourceConfig};
 use crate::encode::StillEncoder;
 use crate::judge::panel::Panel;
+use crate::record::Recorder;
 use crate::run::FromSource;
 use crate::source::{Retry, Spec};
 use crate::watch::{Plan, Watched, Watcher};
@@ -155,7 +156,8 @@ impl Fleet {
         let (grace, over) = watch::channel(None);
         let (plans, replans) = watch::channel(Arc::clone(&plan));
         let (items, queue) = mpsc::channel(if live { CUTS_OF_A_CAMERA } else { CUTS_OF_A_FILE });
-        let watcher = Watcher::new(&name, live, Arc::clone(&plan), events, over);
+        let mut watcher = Watcher::new(&name, live, Arc::clone(&plan), events, over);
+        watcher.recorder = Recorder::new(self.shared.records.clone(), Arc::clone(&name));
         std::thread::Builder::new()
             .name(format!("cut:{name}"))
             .spawn(move || source_thread(&spec, &plan, stills, replans, &stop, &items))?;

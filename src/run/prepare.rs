@@ -13,6 +13,7 @@ use crate::config::{Config, GateRequire, Input, Judging, PanelConfig, SourceConf
 use crate::gate::{Measurer, Models};
 use crate::judge::cues::Weights;
 use crate::judge::panel::Panel;
+use crate::record::Records;
 use crate::source::{Description, Location, Microphone, SourceError, Spec};
 use crate::time::MediaTime;
 use crate::watch::measure::{Desk, desk, work};
@@ -101,10 +102,13 @@ pub(super) struct Shared {
     desk: Desk,
     /// Whether there are models that measure.
     measures: bool,
+    /// Where clips are kept; the command line says so once.
+    pub records: Option<Arc<Records>>,
 }
 
 impl Shared {
     pub fn new(config: &Config) -> Result<Self, RunError> {
+        let records = config.record.as_deref().map(Records::open).transpose()?;
         let judges = judges(config)?;
         let measurers = measurers(config)?;
         let measures = !measurers.is_empty();
@@ -114,7 +118,8 @@ impl Shared {
             let jobs = Arc::clone(&jobs);
             std::thread::Builder::new().name("measure".into()).spawn(move || work(&jobs, measurer))?;
         }
-        Ok(Self { judging: config.judging.clone(), panel: config.panel.clone(), judges, desk, measures })
+        let (judging, panel) = (config.judging.clone(), config.panel.clone());
+        Ok(Self { judging, panel, judges, desk, measures, records })
     }
 
     /// The same under another configuration.
@@ -128,7 +133,8 @@ impl Shared {
         let same = config.judging == self.judging && config.panel == self.panel;
         let judges = if same { self.judges.clone() } else { judges(config)? };
         let (judging, panel) = (config.judging.clone(), config.panel.clone());
-        Ok(Self { judging, panel, judges, desk: self.desk.clone(), measures: self.measures })
+        let (desk, records) = (self.desk.clone(), self.records.clone());
+        Ok(Self { judging, panel, judges, desk, measures: self.measures, records })
     }
 
     /// The panel, if one judges.

@@ -207,10 +207,8 @@ async fn models(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Respon
         return refused;
     }
     let owner = if locked(&shared.version).is_some() { "vllm" } else { "test stand-in" };
-    let data: Vec<_> = locked(&shared.judges)
-        .keys()
-        .map(|model| json!({"id": model, "object": "model", "owned_by": owner}))
-        .collect();
+    let data: Vec<_> =
+        locked(&shared.judges).keys().map(|model| json!({"id": model, "object": "model", "owned_by": owner})).collect();
     axum::Json(json!({"object": "list", "data": data})).into_response()
 }
 
