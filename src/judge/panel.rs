@@ -45,9 +45,8 @@ impl Panel {
         if self.endpoints.is_empty() {
             return std::future::pending().await;
         }
-        match select_all(self.endpoints.iter().map(|endpoint| Box::pin(endpoint.watch()))).await {
-            (never, ..) => never,
-        }
+        let (never, ..) = select_all(self.endpoints.iter().map(|endpoint| Box::pin(endpoint.watch()))).await;
+        never
     }
 
     /// The judges, in panel order, which is the order of votes.

@@ -12,6 +12,8 @@ mod cli;
 mod devices;
 mod gate;
 mod kit;
+mod replicas;
+mod servers;
 mod tidy;
 mod watch_file;
 mod watch_rtsp;
