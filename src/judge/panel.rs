@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{join_all, select_all};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::openai::{Endpoint, Judge, SetupError, Shared};
 
@@ -14,12 +15,17 @@ use super::{Abstention, AbstentionReason, Answer, Vote};
 use crate::config::JudgeConfig;
 use crate::encode::ClipSet;
 
+/// One window more for so many that are before the panel is encoded ahead, so that no place is idle meanwhile.
+const AHEAD: usize = 8;
+
 /// The ensemble: its judges, their connections, and the limit of requests in flight at each `base_url`.
 ///
 /// One panel serves all sources, so that the limits hold over all of them.
 pub struct Panel {
     judges: Vec<Judge>,
     endpoints: Vec<Arc<Endpoint>>,
+    /// Turns of windows, over all sources.
+    turns: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for Panel {
@@ -36,7 +42,21 @@ impl Panel {
     pub fn new(judges: &[JudgeConfig]) -> Result<Self, SetupError> {
         let mut shared = Shared::new(judges);
         let judges = judges.iter().map(|judge| Judge::new(judge, &mut shared)).collect::<Result<_, _>>()?;
-        Ok(Self { judges, endpoints: shared.endpoints() })
+        let panel = Self { judges, endpoints: shared.endpoints(), turns: Arc::new(Semaphore::new(0)) };
+        let at_once = panel.windows_at_once();
+        panel.turns.add_permits(at_once + (at_once / AHEAD).max(1));
+        Ok(panel)
+    }
+
+    /// Waits for a window's turn to be encoded and put to the panel: first come, first served, over all sources. There are as many
+    /// as keep the panel busy, and some ahead, which wait encoded for a place at a `base_url`. So no queue grows in which a live
+    /// window would grow old; what is too much waits, and is dropped, where newer windows take its place.
+    pub async fn turn(self: Arc<Self>) -> OwnedSemaphorePermit {
+        match Arc::clone(&self.turns).acquire_owned().await {
+            Ok(permit) => permit,
+            // It is never closed.
+            Err(_) => std::future::pending().await,
+        }
     }
 
     /// Finds out, once a second, whether a `base_url` that ceased to answer is there again; for ever. Without it that happens
