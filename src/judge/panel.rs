@@ -44,12 +44,12 @@ impl Panel {
         let judges = judges.iter().map(|judge| Judge::new(judge, &mut shared)).collect::<Result<_, _>>()?;
         let panel = Self { judges, endpoints: shared.endpoints(), turns: Arc::new(Semaphore::new(0)) };
         let at_once = panel.windows_at_once();
-        panel.turns.add_permits(at_once + (at_once / AHEAD).max(1));
+        panel.turns.add_permits(at_once + at_once / AHEAD);
         Ok(panel)
     }
 
     /// Waits for a window's turn to be encoded and put to the panel: first come, first served, over all sources. There are as many
-    /// as keep the panel busy, and some ahead, which wait encoded for a place at a `base_url`. So no queue grows in which a live
+    /// as keep the panel busy, and of many some ahead, which wait encoded for a place at a `base_url`. So no queue grows in which a live
     /// window would grow old; what is too much waits, and is dropped, where newer windows take its place.
     pub async fn turn(self: Arc<Self>) -> OwnedSemaphorePermit {
         match Arc::clone(&self.turns).acquire_owned().await {
