@@ -23,6 +23,7 @@ test_packages=(
     libgstrtspserver-1.0-dev                                        # the RTSP server of the tests
     pulseaudio pulseaudio-utils                                     # their microphones
     pipewire wireplumber dbus gstreamer1.0-tools                    # their webcam
+    strace                                                          # who watches what they write
 )
 
 case "${1-}" in

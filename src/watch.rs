@@ -7,7 +7,6 @@ mod ask;
 pub mod measure;
 mod plan;
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -19,12 +18,13 @@ use crate::alert::{Event, EventKind, SourceState, WindowQuality};
 use crate::gate::Decision;
 use crate::judge::panel::Due;
 use crate::judge::{DropReason, LostReason, Outcome, SkipReason, Verdict};
+use crate::record::{Media, Recorder};
 use crate::run::{FromSource, Item};
 use crate::session::Session;
 use crate::source::{Loss, SourceError};
 use crate::time::{MediaTime, Span, monotonic, wall};
 use crate::window::{Cut, Window};
-use ask::{Judgement, Noticed, Waiting, dropped, judge, quality, verdict};
+use ask::{Judgement, Noticed, Turn, Waiting, dropped, judge, next_turn, quality, verdict};
 use measure::{Found, Measuring, Queued};
 pub use plan::{Judges, Plan, session_settings};
 
@@ -53,6 +53,8 @@ pub struct Watcher {
     plan: Arc<Plan>,
     events: mpsc::Sender<Event>,
     grace: Grace,
+    /// Off, until it is replaced.
+    pub(crate) recorder: Recorder,
     /// Numbers the events outside any session.
     scope: Arc<str>,
     outside: u64,
@@ -86,6 +88,7 @@ impl Watcher {
             plan,
             events,
             grace,
+            recorder: Recorder::default(),
             scope: uuid::Uuid::now_v7().to_string().into(),
             outside: 0,
             session: None,
@@ -120,9 +123,11 @@ impl Watcher {
             tokio::select! {
                 Some(judged) = self.in_flight.next(), if !self.in_flight.is_empty() => {
                     self.asked -= usize::from(judged.asked);
+                    self.recorder.offer(judged.media);
                     self.apply(&judged.verdict, Some(judged.quality)).await;
                 }
                 permit = next_turn(&mut self.turn) => self.admit(permit),
+                () = self.recorder.written() => {}
                 (queued, found) = self.measuring.next() => self.measured(queued, found).await,
                 item = queue.recv(), if takes_more => match item {
                     Some(item) => self.take(item).await,
@@ -266,7 +271,10 @@ impl Watcher {
                 let outcome = Outcome::Skipped(SkipReason::Gate(skip));
                 self.apply(&Verdict { window: window.id, span: window.span, outcome }, noticed).await;
             }
-            (_, Some(vote)) => self.apply(&verdict(&window, vec![vote]), noticed).await,
+            (_, Some(vote)) => {
+                self.recorder.offer(Some(Media::Held(Arc::clone(&window), self.plan.codec)));
+                self.apply(&verdict(&window, vec![vote]), noticed).await;
+            }
             (_, None) => self.wait(Waiting { window, at, flags: Noticed::Now(Some(flags)) }),
         }
     }
@@ -317,6 +325,7 @@ impl Watcher {
 
     async fn tell(&mut self, change: impl FnOnce(&mut Session) -> Vec<Event>) {
         let events = self.session.as_mut().map(change).unwrap_or_default();
+        self.recorder.decide(&events);
         for event in events {
             self.send(event).await;
         }
@@ -325,6 +334,7 @@ impl Watcher {
     async fn end_session(&mut self, elapsed: MediaTime) {
         self.ending = None;
         self.tell(|session| session.end(elapsed, wall())).await;
+        self.recorder.session_ended().await;
         if let Some(session) = self.session.take() {
             self.watched.judged += session.summary().coverage.judged();
         }
@@ -332,13 +342,15 @@ impl Watcher {
 
     async fn source_lost(&mut self, loss: Loss) {
         let state = if loss.auth_failed { SourceState::AuthFailed } else { SourceState::Retrying };
-        tracing::warn!(source = %self.name, reason = loss.reason, "source lost");
         let since = match self.lost {
             // Said once, and again when the reason is another kind.
-            Some((_, said)) if said == state => return,
+            Some((_, said)) if said == state => {
+                return tracing::debug!(source = %self.name, reason = loss.reason, "still lost");
+            }
             Some((since, _)) => since,
             None => monotonic(),
         };
+        tracing::warn!(source = %self.name, reason = loss.reason, "source lost");
         self.lost = Some((since, state));
         self.source_event(EventKind::SourceLost(state, loss.reason)).await;
     }
@@ -382,17 +394,6 @@ impl Watcher {
 
     fn reach(&mut self, time: MediaTime) {
         self.now = self.now.max(time);
-    }
-}
-
-/// The next window's turn before the panel.
-type Turn = Pin<Box<dyn Future<Output = OwnedSemaphorePermit> + Send>>;
-
-/// Pending where nobody is in line.
-async fn next_turn(turn: &mut Option<Turn>) -> OwnedSemaphorePermit {
-    match turn {
-        Some(turn) => turn.await,
-        None => std::future::pending().await,
     }
 }
 

@@ -15,6 +15,7 @@ use crate::config::{Config, GateRequire, Input, Judging, SourceConfig};
 use crate::gate::{Measurer, Models};
 use crate::judge::cues::Weights;
 use crate::judge::panel::Panel;
+use crate::record::Records;
 use crate::source::{Description, Location, Microphone, SourceError, Spec};
 use crate::time::MediaTime;
 use crate::watch::measure::{Desk, desk, work};
@@ -104,10 +105,13 @@ pub(super) struct Shared {
     desk: Desk,
     /// Whether there are models that measure.
     measures: bool,
+    /// Where clips are kept; the command line says so once.
+    pub records: Option<Arc<Records>>,
 }
 
 impl Shared {
     pub fn new(config: &Config) -> Result<Self, RunError> {
+        let records = config.record.as_deref().map(Records::open).transpose()?;
         let (judges, probing) = judges(config)?;
         let measurers = measurers(config)?;
         let measures = !measurers.is_empty();
@@ -117,7 +121,7 @@ impl Shared {
             let jobs = Arc::clone(&jobs);
             std::thread::Builder::new().name("measure".into()).spawn(move || work(&jobs, measurer))?;
         }
-        Ok(Self { judging: config.judging.clone(), judges, probing, desk, measures })
+        Ok(Self { judging: config.judging.clone(), judges, probing, desk, measures, records })
     }
 
     /// The same under another configuration.
@@ -133,7 +137,8 @@ impl Shared {
         } else {
             judges(config)?
         };
-        Ok(Self { judging: config.judging.clone(), judges, probing, desk: self.desk.clone(), measures: self.measures })
+        let (judging, desk, records) = (config.judging.clone(), self.desk.clone(), self.records.clone());
+        Ok(Self { judging, judges, probing, desk, measures: self.measures, records })
     }
 
     pub fn plan(&self, live: bool, config: &Config) -> Plan {

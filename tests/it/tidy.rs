@@ -222,6 +222,8 @@ fn foreign_crates_stay_in_their_files() {
         ("gstreamer", vec!["src/source/", "src/encode/", "tests/it/kit/", "benches/"]),
         ("ort", vec!["src/gate/onnx.rs"]),
         ("reqwest", vec!["src/judge/openai", "tests/"]),
+        ("ratatui", vec!["src/screen/", "src/run/terminal.rs"]),
+        ("crossterm", vec!["src/screen/", "src/run/terminal.rs"]),
     ];
     for (krate, places) in places {
         holds(&strays(&rust(&["src", "tests", "benches", "examples"]), krate, &places));
