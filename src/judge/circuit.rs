@@ -6,7 +6,10 @@
 //!
 //! Only what says that nobody is there counts as a failure: no connection, a broken one, no reply in time, a status of 500 or
 //! more. Any other reply, be it a refusal, shows that the `base_url` is there, and no judge's wrong key or model name stops another.
+//! Nor does a model that answers with 500 while another on the same server answers well.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -15,6 +18,8 @@ use tokio::time::Instant;
 const IN_A_ROW: u32 = 5;
 /// How many of the last outcomes are looked at, and how many failures among them open a circuit.
 const RECENT: (u32, u32) = (20, 10);
+/// For so long a judge's last answer speaks for the server, whatever happens to other judges there.
+const SPEAKS_FOR: Duration = Duration::from_secs(30);
 /// From one canary to the next.
 pub const CANARY_EVERY: Duration = Duration::from_secs(1);
 
@@ -28,6 +33,8 @@ pub struct Circuit {
     /// When it was last opened, put on trial or closed. What was sent before says nothing of the server there is now.
     changed: Option<Instant>,
     answered: Option<Instant>,
+    /// The judges whose last request was answered well, and when.
+    well: BTreeMap<Arc<str>, Instant>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,8 +67,10 @@ pub enum Admission {
 pub enum Health {
     /// It replied.
     Alive,
-    /// It did not, or with a status of 500 or more.
+    /// It did not.
     Dead,
+    /// It replied with a status of 500 or more. That counts unless the last request of another judge was answered well.
+    Erring,
     /// It said nothing until the time was up. That may be load, so it counts only if nothing else was answered meanwhile.
     Silent,
     /// Neither: the request was cancelled, or what replied may be something else on the way.
@@ -138,13 +147,19 @@ impl Circuit {
         true
     }
 
-    /// What came of an admitted request that was sent at `sent`.
-    pub fn outcome(&mut self, health: Health, sent: Instant, now: Instant) -> Change {
+    /// What came of an admitted request of this judge that was sent at `sent`.
+    pub fn outcome(&mut self, judge: &Arc<str>, health: Health, sent: Instant, now: Instant) -> Change {
+        match health {
+            Health::Alive => drop(self.well.insert(Arc::clone(judge), now)),
+            Health::Unknown => {}
+            Health::Dead | Health::Erring | Health::Silent => drop(self.well.remove(judge)),
+        }
+        let others = health == Health::Erring && self.well.values().any(|answered| now - *answered < SPEAKS_FOR);
         let outdated = self.changed.is_some_and(|changed| sent < changed);
         let load = health == Health::Silent && self.answered.is_some_and(|answered| sent <= answered);
         match health {
             Health::Alive => self.alive(now),
-            Health::Dead | Health::Silent if !outdated && !load => self.dead(now),
+            Health::Dead | Health::Erring | Health::Silent if !outdated && !load && !others => self.dead(now),
             _ => match &mut self.state {
                 State::Trial { busy, .. } if !outdated => {
                     *busy = false;
@@ -162,7 +177,9 @@ impl Circuit {
             self.recent = shifted(self.recent, 0);
             return Change::None;
         }
-        *self = Self { answered: Some(now), changed: Some(now), ..Self::default() };
+        self.state = State::Closed;
+        self.recent = 0;
+        self.changed = Some(now);
         Change::Closed
     }
 
@@ -197,6 +214,10 @@ mod tests {
 
     use super::*;
 
+    fn v1() -> Arc<str> {
+        "v1".into()
+    }
+
     fn after(start: Instant, millis: u64) -> Instant {
         start + Duration::from_millis(millis)
     }
@@ -206,7 +227,7 @@ mod tests {
         let mut circuit = Circuit::default();
         for _ in 0..IN_A_ROW {
             assert_eq!(circuit.admit(), Admission::Granted);
-            circuit.outcome(Health::Dead, now, now);
+            circuit.outcome(&v1(), Health::Dead, now, now);
         }
         assert!(circuit.is_open());
         circuit
@@ -222,9 +243,9 @@ mod tests {
         let now = after(start, 4001);
         assert!(circuit.canary_answered(now));
         assert_eq!((circuit.admit(), circuit.admit()), (Admission::Granted, Admission::OnTrial));
-        assert_eq!(circuit.clone().outcome(Health::Dead, now, after(start, 4100)), Change::Opened);
-        assert_eq!(circuit.clone().outcome(Health::Unknown, now, after(start, 4100)), Change::TrialFree);
-        assert_eq!(circuit.outcome(Health::Alive, now, after(start, 4100)), Change::Closed);
+        assert_eq!(circuit.clone().outcome(&v1(), Health::Dead, now, after(start, 4100)), Change::Opened);
+        assert_eq!(circuit.clone().outcome(&v1(), Health::Unknown, now, after(start, 4100)), Change::TrialFree);
+        assert_eq!(circuit.outcome(&v1(), Health::Alive, now, after(start, 4100)), Change::Closed);
         assert_eq!((circuit.admit(), circuit.since()), (Admission::Granted, None));
     }
 
@@ -235,9 +256,9 @@ mod tests {
         assert!(circuit.take_canary(after(start, 1200)) && circuit.canary_answered(after(start, 1300)));
         assert_eq!(circuit.admit(), Admission::Granted);
         // A request from before the outage times out now: the trial goes on.
-        assert_eq!(circuit.outcome(Health::Silent, start, after(start, 1400)), Change::None);
+        assert_eq!(circuit.outcome(&v1(), Health::Silent, start, after(start, 1400)), Change::None);
         assert_eq!(circuit.admit(), Admission::OnTrial);
-        assert_eq!(circuit.outcome(Health::Alive, start, after(start, 1500)), Change::Closed);
+        assert_eq!(circuit.outcome(&v1(), Health::Alive, start, after(start, 1500)), Change::Closed);
     }
 
     #[test]
@@ -245,10 +266,30 @@ mod tests {
         let start = Instant::now();
         let mut circuit = Circuit::default();
         for n in 0..100 {
-            circuit.outcome(Health::Alive, after(start, n * 10), after(start, n * 10 + 5));
-            circuit.outcome(Health::Silent, after(start, n * 10), after(start, n * 10 + 6));
+            circuit.outcome(&v1(), Health::Alive, after(start, n * 10), after(start, n * 10 + 5));
+            circuit.outcome(&v1(), Health::Silent, after(start, n * 10), after(start, n * 10 + 6));
         }
         assert!(!circuit.is_open());
+    }
+
+    #[test]
+    fn a_model_that_errs_beside_one_that_answers_stops_nobody() {
+        let (start, v2) = (Instant::now(), Arc::from("v2"));
+        let mut circuit = Circuit::default();
+        for n in 0..100 {
+            let now = after(start, n * 100);
+            circuit.outcome(&v2, Health::Erring, now, now);
+            if n % 20 == 0 {
+                circuit.outcome(&v1(), Health::Alive, now, now);
+            }
+        }
+        assert!(!circuit.is_open());
+        // The other errs as well: that is the server.
+        let now = after(start, 10_000);
+        for _ in 0..5 {
+            circuit.outcome(&v1(), Health::Erring, now, now);
+        }
+        assert!(circuit.is_open());
     }
 
     proptest! {
@@ -261,7 +302,7 @@ mod tests {
                 last.push_front(dead);
                 last.truncate(20);
                 let health = if dead { Health::Dead } else { Health::Alive };
-                let change = circuit.outcome(health, now, now);
+                let change = circuit.outcome(&v1(), health, now, now);
                 let row = last.iter().take_while(|dead| **dead).count();
                 let opens = row >= 5 || last.iter().filter(|dead| **dead).count() >= 10;
                 prop_assert_eq!(change == Change::Opened, opens);
@@ -274,7 +315,7 @@ mod tests {
         /// Whatever happens: never two trials at once, never two canaries within a second, no request while open; and from any
         /// state an answered canary and an answered request lead back to closed.
         #[test]
-        fn no_order_of_events_breaks_it(events in prop::collection::vec((0_u8..8, 0_u64..700), 0..300)) {
+        fn no_order_of_events_breaks_it(events in prop::collection::vec((0_u8..9, 0_u64..700), 0..300)) {
             let (mut now, mut circuit) = (Instant::now(), Circuit::default());
             let (mut under_way, mut canary): (Vec<(Instant, bool)>, Option<Instant>) = (Vec::new(), None);
             for (what, millis) in events {
@@ -301,23 +342,25 @@ mod tests {
                     _ if under_way.is_empty() => {}
                     _ => {
                         let (sent, _) = under_way.remove(usize::try_from(millis).unwrap() % under_way.len());
-                        let health = [Health::Alive, Health::Dead, Health::Silent, Health::Unknown][usize::from(what) - 4];
-                        if circuit.outcome(health, sent, now) != Change::None {
+                        let health = [Health::Alive, Health::Dead, Health::Erring, Health::Silent, Health::Unknown][usize::from(what) - 4];
+                        if circuit.outcome(&v1(), health, sent, now) != Change::None {
                             // A change makes all that is under way outdated, or ends the one trial.
-                            under_way.iter_mut().for_each(|(_, trial)| *trial = false);
+                            for (_, trial) in &mut under_way {
+                                *trial = false;
+                            }
                         }
                     }
                 }
             }
             for (sent, _) in under_way {
-                circuit.outcome(Health::Unknown, sent, now);
+                circuit.outcome(&v1(), Health::Unknown, sent, now);
             }
             now = after(now, 2000);
             if circuit.is_open() {
                 prop_assert!(circuit.take_canary(now) && circuit.canary_answered(now));
             }
             prop_assert_eq!(circuit.admit(), Admission::Granted);
-            circuit.outcome(Health::Alive, now, now);
+            circuit.outcome(&v1(), Health::Alive, now, now);
             prop_assert!(circuit.since().is_none());
         }
     }

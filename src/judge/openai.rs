@@ -98,7 +98,7 @@ impl Judge {
     pub(super) fn new(config: &JudgeConfig, shared: &mut Shared) -> Result<Self, SetupError> {
         let replicas = config.base_urls.iter().map(|url| Replica::new(config, url, shared));
         Ok(Self {
-            replicas: Replicas::new(replicas.collect::<Result<_, _>>()?),
+            replicas: Replicas::new(config.name.clone(), replicas.collect::<Result<_, _>>()?),
             template: Template::new(config),
             told_no_score: AtomicBool::new(false),
             config: config.clone(),
@@ -314,6 +314,8 @@ impl Judge {
                 Err(Nobody::Tried(until) | Nobody::Paused(until)) => sleep_until(until).await,
                 Err(Nobody::Out(since)) => {
                     let patience = since + self.config.deadline;
+                    let patience =
+                        deadline.and_then(|end| end.checked_sub(least)).map_or(patience, |end| patience.min(end));
                     if due == Due::AfterSending && Instant::now() < patience {
                         self.replicas.recovery(patience).await;
                     } else if asked_for_signs {
@@ -353,7 +355,8 @@ impl Judge {
         match outcome {
             Attempt::Done(Ok(_)) => Health::Alive,
             Attempt::Done(Err(failure)) => match failure.abstention.reason {
-                AbstentionReason::Unreachable | AbstentionReason::ServerError => Health::Dead,
+                AbstentionReason::Unreachable => Health::Dead,
+                AbstentionReason::ServerError => Health::Erring,
                 AbstentionReason::NotACompletion => Health::Unknown,
                 _ => Health::Alive,
             },
@@ -377,11 +380,12 @@ impl Judge {
             let detail = format!("{} did not answer lately; asked again once a second", self.replicas.hosts());
             return Failure::new(AbstentionReason::CircuitOpen, detail, Retry::No);
         };
-        match (failure.retry, progress.attempts) {
-            (Retry::Elsewhere, 1) => {}
-            (Retry::Elsewhere, attempts) => failure.abstention.detail += &format!("; {attempts} requests"),
-            (_, attempts) => failure.abstention.detail += &format!("; {attempts} requests, {why}"),
-        }
+        let detail = &mut failure.abstention.detail;
+        let _ = match (failure.retry, progress.attempts) {
+            (Retry::Elsewhere, 1) => Ok(()),
+            (Retry::Elsewhere, attempts) => write!(detail, "; {attempts} requests"),
+            (_, attempts) => write!(detail, "; {attempts} requests, {why}"),
+        };
         failure
     }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::{join_all, select_all};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::openai::{Endpoint, Judge, SetupError, Shared};
 
@@ -14,6 +15,9 @@ use super::proof::Proof;
 use super::{Abstention, AbstentionReason, Answer, Vote};
 use crate::config::JudgeConfig;
 use crate::encode::ClipSet;
+
+/// One window more for so many that are before the panel is encoded ahead, so that no place is idle meanwhile.
+const AHEAD: usize = 8;
 
 /// The ensemble: its judges, their connections, and the limit of requests in flight at each `base_url`.
 ///
@@ -25,6 +29,8 @@ pub struct Panel {
     /// Whether one that failed votes, flagged, instead of being set aside.
     allow_degraded: bool,
     endpoints: Vec<Arc<Endpoint>>,
+    /// Turns of windows, over all sources.
+    turns: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for Panel {
@@ -42,7 +48,11 @@ impl Panel {
         let mut shared = Shared::new(judges);
         let judges = judges.iter().map(|judge| Judge::new(judge, &mut shared)).collect::<Result<Vec<_>, _>>()?;
         let proofs = Mutex::new(vec![Proof::default(); judges.len()]);
-        Ok(Self { judges, proofs, allow_degraded: false, endpoints: shared.endpoints() })
+        let (endpoints, turns) = (shared.endpoints(), Arc::new(Semaphore::new(0)));
+        let panel = Self { judges, proofs, allow_degraded: false, endpoints, turns };
+        let at_once = panel.windows_at_once();
+        panel.turns.add_permits(at_once + at_once / AHEAD);
+        Ok(panel)
     }
 
     /// The same panel, whose judges vote although they failed, if so said; with a flag on every vote.
@@ -71,15 +81,25 @@ impl Panel {
         matches!(proof, Proof::Failed(_)) && !self.allow_degraded
     }
 
+    /// Waits for a window's turn to be encoded and put to the panel: first come, first served, over all sources. There are as many
+    /// as keep the panel busy, and of many some ahead, which wait encoded for a place at a `base_url`. So no queue grows in which a live
+    /// window would grow old; what is too much waits, and is dropped, where newer windows take its place.
+    pub async fn turn(self: Arc<Self>) -> OwnedSemaphorePermit {
+        match Arc::clone(&self.turns).acquire_owned().await {
+            Ok(permit) => permit,
+            // It is never closed.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
     /// Finds out, once a second, whether a `base_url` that ceased to answer is there again; for ever. Without it that happens
     /// only as windows come.
     pub async fn watch(&self) -> Infallible {
         if self.endpoints.is_empty() {
             return std::future::pending().await;
         }
-        match select_all(self.endpoints.iter().map(|endpoint| Box::pin(endpoint.watch()))).await {
-            (never, ..) => never,
-        }
+        let (never, ..) = select_all(self.endpoints.iter().map(|endpoint| Box::pin(endpoint.watch()))).await;
+        never
     }
 
     /// The judges, in panel order, which is the order of votes.

@@ -1,5 +1,4 @@
-//! The task that looks after a panel: whether its judges hear, see and answer as they did, and whether servers that ceased to
-//! answer are there again.
+//! The task that looks after a panel: whether its judges hear, see and answer as they did.
 
 #![allow(clippy::disallowed_methods, reason = "part of run.rs")]
 
@@ -65,20 +64,11 @@ impl Guarding {
         let mut task = JoinSet::new();
         let watched = Arc::clone(&panel);
         task.spawn(async move {
-            let looking = async {
-                if begin {
-                    self.tell(&watched, guard.start().await).await;
-                }
-                while let Some(changes) = guard.next().await {
-                    self.tell(&watched, changes).await;
-                }
-                // Nothing to look at; and nobody may wait for this task's end to print the last event.
-                drop(self);
-                std::future::pending::<()>().await;
-            };
-            tokio::select! {
-                never = watched.watch() => match never {},
-                () = looking => {}
+            if begin {
+                self.tell(&watched, guard.start().await).await;
+            }
+            while let Some(changes) = guard.next().await {
+                self.tell(&watched, changes).await;
             }
         });
         Guarded { panel, _task: task }

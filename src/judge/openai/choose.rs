@@ -1,6 +1,7 @@
 //! Which of a judge's base URLs is asked: the least loaded one whose circuit is closed, in turn among equals.
 
 use futures_util::future::{join_all, select_all};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::time::{Instant, sleep_until};
 
@@ -11,6 +12,7 @@ use crate::judge::circuit::CANARY_EVERY;
 /// A judge's base URLs.
 #[derive(Debug)]
 pub(super) struct Replicas {
+    judge: Arc<str>,
     all: Vec<Replica>,
     turn: AtomicUsize,
 }
@@ -44,8 +46,8 @@ impl Tried {
 }
 
 impl Replicas {
-    pub(super) const fn new(all: Vec<Replica>) -> Self {
-        Self { all, turn: AtomicUsize::new(0) }
+    pub(super) const fn new(judge: Arc<str>, all: Vec<Replica>) -> Self {
+        Self { judge, all, turn: AtomicUsize::new(0) }
     }
 
     pub(super) fn all(&self) -> &[Replica] {
@@ -61,13 +63,13 @@ impl Replicas {
         loop {
             let candidates = self.candidates(tried, Instant::now())?;
             for index in &candidates {
-                if let Some(leave) = self.all[*index].endpoint.leave_now() {
+                if let Some(leave) = self.all[*index].endpoint.leave_now(&self.judge) {
                     return Ok((*index, leave));
                 }
             }
             let in_turn = candidates.iter().map(|index| {
                 let endpoint = &self.all[*index].endpoint;
-                Box::pin(async move { (*index, endpoint.leave_in_turn().await) })
+                Box::pin(async move { (*index, endpoint.leave_in_turn(&self.judge).await) })
             });
             let ((index, leave), ..) = select_all(in_turn).await;
             // It may have asked for a pause while there was no place.

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::pin::pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use reqwest::Client;
@@ -22,6 +22,8 @@ pub(in crate::judge) struct Endpoint {
     places: Semaphore,
     count: usize,
     circuit: Mutex<Circuit>,
+    /// Held by whoever asks a canary clip: what else a server computes beside it moves its numbers.
+    pub(super) examining: tokio::sync::Mutex<()>,
     /// Rung whenever somebody who waits for the circuit should look again.
     changed: Notify,
 }
@@ -29,6 +31,7 @@ pub(in crate::judge) struct Endpoint {
 /// Leave to send one request.
 pub(super) struct Leave<'a> {
     endpoint: &'a Endpoint,
+    judge: &'a Arc<str>,
     sent: Instant,
     told: bool,
     _place: SemaphorePermit<'a>,
@@ -42,6 +45,7 @@ impl Endpoint {
             places: Semaphore::new(places),
             count: places,
             circuit: Mutex::default(),
+            examining: tokio::sync::Mutex::new(()),
             changed: Notify::new(),
         }
     }
@@ -98,19 +102,19 @@ impl Endpoint {
     }
 
     /// Leave to send a request now; None where all places are taken or the circuit says no.
-    pub(super) fn leave_now(&self) -> Option<Leave<'_>> {
+    pub(super) fn leave_now<'a>(&'a self, judge: &'a Arc<str>) -> Option<Leave<'a>> {
         let place = self.places.try_acquire().ok()?;
-        (self.circuit().admit() == Admission::Granted).then(|| self.leave(place))
+        (self.circuit().admit() == Admission::Granted).then(|| self.leave(place, judge))
     }
 
     /// Leave to send a request, waiting in line for a place and for what comes of another's trial. None: the circuit is open.
-    pub(super) async fn leave_in_turn(&self) -> Option<Leave<'_>> {
+    pub(super) async fn leave_in_turn<'a>(&'a self, judge: &'a Arc<str>) -> Option<Leave<'a>> {
         let place = self.places.acquire().await.ok()?;
         loop {
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
             match self.circuit().admit() {
-                Admission::Granted => return Some(self.leave(place)),
+                Admission::Granted => return Some(self.leave(place, judge)),
                 Admission::Refused => return None,
                 Admission::OnTrial => {}
             }
@@ -118,8 +122,8 @@ impl Endpoint {
         }
     }
 
-    fn leave<'a>(&'a self, place: SemaphorePermit<'a>) -> Leave<'a> {
-        Leave { endpoint: self, sent: Instant::now(), told: false, _place: place }
+    fn leave<'a>(&'a self, place: SemaphorePermit<'a>, judge: &'a Arc<str>) -> Leave<'a> {
+        Leave { endpoint: self, judge, sent: Instant::now(), told: false, _place: place }
     }
 
     /// Waits until the circuit changes.
@@ -161,8 +165,8 @@ impl Endpoint {
         self.circuit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(&self, health: Health, sent: Instant) {
-        let change = self.circuit().outcome(health, sent, Instant::now());
+    fn tell(&self, judge: &Arc<str>, health: Health, sent: Instant) {
+        let change = self.circuit().outcome(judge, health, sent, Instant::now());
         match change {
             Change::None => return,
             Change::Opened => {
@@ -179,14 +183,14 @@ impl Leave<'_> {
     /// Tells what came of the request.
     pub(super) fn tell(mut self, health: Health) {
         self.told = true;
-        self.endpoint.tell(health, self.sent);
+        self.endpoint.tell(self.judge, health, self.sent);
     }
 }
 
 impl Drop for Leave<'_> {
     fn drop(&mut self) {
         if !self.told {
-            self.endpoint.tell(Health::Unknown, self.sent);
+            self.endpoint.tell(self.judge, Health::Unknown, self.sent);
         }
     }
 }

@@ -1,9 +1,8 @@
 //! Asking one replica of a judge about the built-in clips.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
-
-use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use super::{Judge, Replica};
 use crate::judge::canary::{CanaryClip, Clips, Counted, Heard, LabelLogprobs, read};
@@ -17,8 +16,6 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const ATTEMPTS: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(300);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// Requests of one examination under way at once, and never more than the judge's places.
-const AT_ONCE: usize = 4;
 
 type Answer = (Result<LabelLogprobs, String>, Counted);
 
@@ -50,15 +47,12 @@ pub async fn examine(
     let repeats = if answer.0.is_ok() { repeats } else { 1 };
     let mut heard = BTreeMap::new();
     note(&mut heard, *first, Ok(answer))?;
-    // One repeat of each clip after the other, so that whatever else the server does meanwhile falls on all of them.
+    // One request after the other, and one repeat of each clip after the other: what a server computes at the same time moves
+    // its numbers in the last digits, and whatever else it does meanwhile falls on all clips.
     let rest: Vec<CanaryClip> = (0..repeats).flat_map(|_| which.iter().copied()).skip(1).collect();
-    let at_once = AT_ONCE.min(judge.config().max_in_flight).max(1);
-    let asking = &asking;
-    stream::iter(rest)
-        .map(|clip| async move { Ok::<_, Abstention>((clip, asking.ask(clip).await)) })
-        .buffered(at_once)
-        .try_for_each(|(clip, answer)| std::future::ready(note(&mut heard, clip, answer)))
-        .await?;
+    for clip in rest {
+        note(&mut heard, clip, asking.ask(clip).await)?;
+    }
     Ok(heard)
 }
 
@@ -89,6 +83,7 @@ fn note(
 }
 
 struct Asking<'a> {
+    judge: &'a Arc<str>,
     replica: &'a Replica,
     clips: &'a Clips,
     template: Template,
@@ -98,11 +93,11 @@ struct Asking<'a> {
 }
 
 impl<'a> Asking<'a> {
-    fn new(judge: &Judge, replica: &'a Replica, clips: &'a Clips, way: Way) -> Self {
+    fn new(judge: &'a Judge, replica: &'a Replica, clips: &'a Clips, way: Way) -> Self {
         let config = judge.config();
         let template = Template::canary(config, way);
         let patience = config.deadline.max(PATIENCE);
-        Self { replica, clips, template, way, max_pixels: config.max_pixels, patience }
+        Self { judge: &config.name, replica, clips, template, way, max_pixels: config.max_pixels, patience }
     }
 
     async fn ask(&self, clip: CanaryClip) -> Result<Answer, Failure> {
@@ -112,10 +107,11 @@ impl<'a> Asking<'a> {
         };
         let body = self.template.fill(media).map_err(unbuilt)?;
         for attempt in 1.. {
+            let alone = self.replica.endpoint.examining.lock().await;
             // A place at the base_url, as for windows; what comes of it says nothing new to its circuit.
-            let Some(place) = self.replica.endpoint.leave_in_turn().await else { break };
+            let Some(place) = self.replica.endpoint.leave_in_turn(self.judge).await else { break };
             let outcome = tokio::time::timeout(self.patience, self.replica.complete(body.clone())).await;
-            drop(place);
+            drop((place, alone));
             let failure = match outcome {
                 Ok(Ok(reply)) => {
                     return read(&reply.body, self.way).ok_or_else(|| {
