@@ -9,6 +9,7 @@
 )]
 
 mod cli;
+mod conformance;
 mod devices;
 mod gate;
 mod kit;
