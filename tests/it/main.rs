@@ -10,6 +10,7 @@
 
 mod cli;
 mod conformance;
+mod deploy;
 mod devices;
 mod gate;
 mod kit;

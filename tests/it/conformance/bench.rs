@@ -138,7 +138,7 @@ impl Bench<'_> {
         if let Some(key) = self.server().setting().api_key() {
             post = post.bearer_auth(key);
         }
-        self.rig.runtime().block_on(post.send()).expect("the tap answers");
+        self.rig.runtime().block_on(async { post.send().await }).expect("the tap answers");
         let exchange = tap.seen().pop().expect("the server answers");
         self.recorded.push(exchange.line(name, &self.on));
         exchange

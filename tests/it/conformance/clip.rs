@@ -43,6 +43,14 @@ pub fn refusals(bench: &mut Bench) {
         // Else any client could change what others' clips are made of.
         let (vote, _) = bench.ask("refused, kwargs", &full, "", &json!({"mm_processor_kwargs": {"fps": 2}}));
         refused(bench, "fps in the request", AbstentionReason::Refused, &vote);
+        // Else any client could make the server call any address it reaches. Nobody listens on this one.
+        let (_, exchange) = bench.ask("for its body", &full, "", &json!({}));
+        bench.recorded.pop();
+        let mut request = exchange.request;
+        request["messages"][1]["content"][1]["video_url"]["url"] = json!("http://127.0.0.1:9/film.mp4");
+        let exchange = bench.post("refused, address", &request);
+        let said = exchange.text.contains("none.invalid");
+        bench.check("an address in place of the video", "400, not an allowed domain", &exchange.text, said);
     }
 }
 

@@ -16,7 +16,7 @@ use crate::kit::media::Recipe;
 
 const MAX_PIXELS: u32 = 786_432;
 /// Length of the recording's second window, which is a partial one.
-pub const TAIL_SECS: f64 = 3.4;
+const TAIL_SECS: f64 = 3.4;
 
 /// One window of the recording.
 pub struct Piece {
@@ -53,14 +53,14 @@ impl Media {
         assert_eq!(windows.len(), 2, "the recording has a full window and a tail");
         let tail = windows.pop().expect("two");
         let full = windows.pop().expect("two");
-        let piece = |name, (clips, pictures, sound), from: f64, secs: f64| Piece {
+        let piece = |name, (clips, pictures, sound), from: &str, to: &str| Piece {
             name,
             clips,
-            training: training(&recording, scratch, name, from, secs),
+            training: training(&recording, scratch, name, from, to),
             pictures,
             sound,
         };
-        let pieces = [piece("full window", full, 0.0, 5.0), piece("tail of 3.4 s", tail, 5.0, TAIL_SECS)];
+        let pieces = [piece("full window", full, "0", "5"), piece("tail of 3.4 s", tail, "5", "60")];
         Self { pieces, wide, h264 }
     }
 }
@@ -100,17 +100,17 @@ fn windows(recording: &Path, codec: ClipCodec) -> Vec<(ClipSet, usize, usize)> {
     found
 }
 
-/// Cut as the published preparation does it: one ffmpeg command for the pictures, one for the sound.
-fn training(recording: &Path, scratch: &Path, name: &str, from: f64, secs: f64) -> (PathBuf, PathBuf) {
+/// Cut as the published preparation does it: one ffmpeg command for the pictures, one for the sound. The tail goes to the
+/// recording's end, where AAC's last block may outlast the pictures by some hundredths of a second.
+fn training(recording: &Path, scratch: &Path, name: &str, from: &str, to: &str) -> (PathBuf, PathBuf) {
     let name = name.replace(' ', "-");
     let (video, audio) = (scratch.join(format!("{name}.mp4")), scratch.join(format!("{name}.wav")));
-    let (from, secs) = (from.to_string(), secs.to_string());
     for (more, out) in [
         (&["-an", "-c:v", "libx264", "-preset", "veryfast", "-crf", "18"][..], &video),
         (&["-vn", "-ac", "1", "-ar", "16000", "-c:a", "pcm_s16le"][..], &audio),
     ] {
         let ffmpeg = Command::new("ffmpeg")
-            .args(["-v", "error", "-y", "-ss", &from, "-t", &secs, "-i"])
+            .args(["-v", "error", "-y", "-ss", from, "-to", to, "-i"])
             .arg(recording)
             .args(more)
             .arg(out)

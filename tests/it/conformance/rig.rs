@@ -181,7 +181,8 @@ impl Rig {
             Program::Swift => format!("{}/models", server.base_url()),
         };
         loop {
-            let answer = self.runtime.block_on(self.http.get(&health).send());
+            // In an async block: reqwest wants the runtime when a request is made.
+            let answer = self.runtime.block_on(async { self.http.get(&health).send().await });
             if answer.is_ok_and(|answer| answer.status().is_success()) {
                 println!("  {} answers after {:.0} s", setting.name(), started.elapsed().as_secs_f64());
                 return server;
