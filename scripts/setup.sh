@@ -24,6 +24,7 @@ test_packages=(
     libgstrtspserver-1.0-dev                                        # the RTSP server of the tests
     pulseaudio pulseaudio-utils                                     # their microphones
     pipewire wireplumber dbus gstreamer1.0-tools                    # their webcam
+    strace                                                          # who watches what they write
 )
 conformance_packages=(
     python3-venv ffmpeg libnuma1                                    # vLLM and ms-swift on CPU, and the media of training

@@ -83,6 +83,9 @@ pub enum RunError {
     /// The cue index cannot be used.
     #[error(transparent)]
     Cues(#[from] crate::judge::cues::WeightsError),
+    /// Clips cannot be recorded where they should.
+    #[error(transparent)]
+    Record(#[from] crate::record::RecordError),
     /// The HTTP client cannot be set up.
     #[error(transparent)]
     Panel(#[from] crate::judge::openai::SetupError),

@@ -18,6 +18,7 @@ use crate::alert::{Event, EventKind, SourceState, WindowQuality};
 use crate::gate::Decision;
 use crate::judge::panel::Due;
 use crate::judge::{DropReason, LostReason, Outcome, SkipReason, Verdict};
+use crate::record::{Media, Recorder};
 use crate::run::{FromSource, Item};
 use crate::session::Session;
 use crate::source::{Loss, SourceError};
@@ -52,6 +53,8 @@ pub struct Watcher {
     plan: Arc<Plan>,
     events: mpsc::Sender<Event>,
     grace: Grace,
+    /// Off, until it is replaced.
+    pub(crate) recorder: Recorder,
     /// Numbers the events outside any session.
     scope: Arc<str>,
     outside: u64,
@@ -83,6 +86,7 @@ impl Watcher {
             plan,
             events,
             grace,
+            recorder: Recorder::default(),
             scope: uuid::Uuid::now_v7().to_string().into(),
             outside: 0,
             session: None,
@@ -116,8 +120,10 @@ impl Watcher {
             tokio::select! {
                 Some(judged) = self.in_flight.next(), if !self.in_flight.is_empty() => {
                     self.asked -= usize::from(judged.asked);
+                    self.recorder.offer(judged.media);
                     self.apply(&judged.verdict, Some(judged.quality)).await;
                 }
+                () = self.recorder.written() => {}
                 (queued, found) = self.measuring.next() => self.measured(queued, found).await,
                 item = queue.recv(), if takes_more => match item {
                     Some(item) => self.take(item).await,
@@ -258,7 +264,10 @@ impl Watcher {
                 let outcome = Outcome::Skipped(SkipReason::Gate(skip));
                 self.apply(&Verdict { window: window.id, span: window.span, outcome }, noticed).await;
             }
-            (_, Some(vote)) => self.apply(&verdict(&window, vec![vote]), noticed).await,
+            (_, Some(vote)) => {
+                self.recorder.offer(Some(Media::Held(Arc::clone(&window), self.plan.codec)));
+                self.apply(&verdict(&window, vec![vote]), noticed).await;
+            }
             (_, None) => self.wait(Waiting { window, at, flags: Noticed::Now(Some(flags)) }),
         }
     }
@@ -298,6 +307,7 @@ impl Watcher {
 
     async fn tell(&mut self, change: impl FnOnce(&mut Session) -> Vec<Event>) {
         let events = self.session.as_mut().map(change).unwrap_or_default();
+        self.recorder.decide(&events);
         for event in events {
             self.send(event).await;
         }
@@ -306,6 +316,7 @@ impl Watcher {
     async fn end_session(&mut self, elapsed: MediaTime) {
         self.ending = None;
         self.tell(|session| session.end(elapsed, wall())).await;
+        self.recorder.session_ended().await;
         if let Some(session) = self.session.take() {
             self.watched.judged += session.summary().coverage.judged();
         }
@@ -313,13 +324,15 @@ impl Watcher {
 
     async fn source_lost(&mut self, loss: Loss) {
         let state = if loss.auth_failed { SourceState::AuthFailed } else { SourceState::Retrying };
-        tracing::warn!(source = %self.name, reason = loss.reason, "source lost");
         let since = match self.lost {
             // Said once, and again when the reason is another kind.
-            Some((_, said)) if said == state => return,
+            Some((_, said)) if said == state => {
+                return tracing::debug!(source = %self.name, reason = loss.reason, "still lost");
+            }
             Some((since, _)) => since,
             None => monotonic(),
         };
+        tracing::warn!(source = %self.name, reason = loss.reason, "source lost");
         self.lost = Some((since, state));
         self.source_event(EventKind::SourceLost(state, loss.reason)).await;
     }

@@ -79,6 +79,10 @@ pub struct Options {
     /// A folder whose models/ and pipelines/ replace the embedded files.
     #[arg(long, value_name = "DIR")]
     assets: Option<PathBuf>,
+    /// Keep clips for review in this folder: pictures and sound of every window that is Present or raises an alert, with its
+    /// event. Nobody deletes them [default: nothing of picture or sound is written].
+    #[arg(long, value_name = "DIR", conflicts_with = "gate_report")]
+    record: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -187,6 +191,7 @@ fn configure(options: &Options) -> Result<Config, String> {
         gate: options.gate.map(Into::into),
         cues: options.judge.is_some(),
         assets: options.assets.clone(),
+        record: options.record.clone(),
     };
     Config::build(raw, overrides, &environment).map_err(|problems| problems.to_string())
 }
@@ -212,6 +217,14 @@ pub(super) fn read(file: &Path) -> Result<String, String> {
 
 /// Says where media will go, before any does.
 pub(super) fn introduce(config: &Config) {
+    if let Some(dir) = &config.record {
+        let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.clone());
+        eprintln!(
+            "RECORDING: pictures and sound of people will be written to {}:\n  the clip and the event of every window that is \
+             Present or raises an alert. Nobody deletes them but you.",
+            dir.display()
+        );
+    }
     match &config.judging {
         Judging::Cues { chosen } => {
             eprintln!(

@@ -13,6 +13,7 @@ use crate::config::{Config, GateRequire, Input, Judging, SourceConfig};
 use crate::gate::{Measurer, Models};
 use crate::judge::cues::Weights;
 use crate::judge::panel::Panel;
+use crate::record::Records;
 use crate::source::{Description, Location, Microphone, SourceError, Spec};
 use crate::time::MediaTime;
 use crate::watch::measure::{Desk, desk, work};
@@ -100,10 +101,13 @@ pub(super) struct Shared {
     desk: Desk,
     /// Whether there are models that measure.
     measures: bool,
+    /// Where clips are kept; the command line says so once.
+    pub records: Option<Arc<Records>>,
 }
 
 impl Shared {
     pub fn new(config: &Config) -> Result<Self, RunError> {
+        let records = config.record.as_deref().map(Records::open).transpose()?;
         let judges = judges(config)?;
         let measurers = measurers(config)?;
         let measures = !measurers.is_empty();
@@ -113,7 +117,7 @@ impl Shared {
             let jobs = Arc::clone(&jobs);
             std::thread::Builder::new().name("measure".into()).spawn(move || work(&jobs, measurer))?;
         }
-        Ok(Self { judging: config.judging.clone(), judges, desk, measures })
+        Ok(Self { judging: config.judging.clone(), judges, desk, measures, records })
     }
 
     /// The same under another configuration.
@@ -125,7 +129,8 @@ impl Shared {
             return Self::new(config);
         }
         let judges = if config.judging == self.judging { self.judges.clone() } else { judges(config)? };
-        Ok(Self { judging: config.judging.clone(), judges, desk: self.desk.clone(), measures: self.measures })
+        let (judging, desk, records) = (config.judging.clone(), self.desk.clone(), self.records.clone());
+        Ok(Self { judging, judges, desk, measures: self.measures, records })
     }
 
     pub fn plan(&self, live: bool, config: &Config) -> Plan {

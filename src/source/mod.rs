@@ -5,7 +5,7 @@
 //!
 //! - `description`: the pipelines as text, shipped or the user's own.
 //! - `pipeline`: a description becomes a running pipeline, its frames [`Incoming`] messages.
-//! - `pace`: keeps a recording's two streams together.
+//! - `state`: starts and stops a pipeline without being held by it. `pace`: keeps a recording's two streams together.
 //! - `supervise`: runs a source to its end; a camera is reconnected for ever. `diagnose`: what GStreamer's errors mean.
 //! - `device`: which pipeline opens a device of this machine. `listing`: which devices there are.
 
@@ -16,6 +16,7 @@ mod image;
 mod listing;
 mod pace;
 mod pipeline;
+mod state;
 mod supervise;
 
 use std::path::PathBuf;
