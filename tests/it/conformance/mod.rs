@@ -64,7 +64,7 @@ impl On {
 }
 
 /// All checks, in the order of running.
-const CHECKS: [Check; 25] = [
+const CHECKS: &[Check] = &[
     (On::Training, "prompt", prompt::of_training),
     (On::Swift, "clip", clip::is_taken),
     (On::Swift, "clip", clip::refusals),
@@ -106,7 +106,7 @@ fn the_client_before_real_servers() {
     let (mut card, mut memory, mut recorded) = (Card::default(), Memory::default(), Vec::new());
     let mut server: Option<Server> = None;
     let mut on = None;
-    for (needs, topic, check) in CHECKS {
+    for (needs, topic, check) in CHECKS.iter().copied() {
         // What training's reader says is what others compare with; it needs no server.
         if !only.is_empty() && !only.contains(&topic) && needs != On::Training {
             continue;
