@@ -9,6 +9,8 @@
 )]
 
 mod cli;
+mod conformance;
+mod deploy;
 mod devices;
 mod gate;
 mod kit;
@@ -16,6 +18,7 @@ mod long;
 mod many;
 mod odd_media;
 mod record;
+mod recorded;
 mod reload;
 mod replicas;
 mod rtsps;
