@@ -12,7 +12,7 @@ setup-test: ## the same, with the packages of the tests
 
 demo: setup ## build, then watch the sample recording with the embedded cue index
 	cargo build --release --locked
-	./target/release/ahwatch watch --judge cues examples/media/interview.mp4
+	./target/release/ahwatch watch --plain --judge cues examples/media/interview.mp4
 
 test: setup-test ## format, clippy, all tests, docs
 	cargo fmt --check

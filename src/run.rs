@@ -12,6 +12,7 @@
 //!
 //! - `cut`: a cutting thread. `fleet`: the sources that run, and which come and go. `prepare`: from the configuration to
 //!   what a source runs with. `output`: the thread that writes events. `signals`: what the system asks.
+//!   [`terminal`]: the live screen's.
 
 #![allow(clippy::disallowed_methods, reason = "this is the place that the bans on spawning point to")]
 
@@ -20,6 +21,7 @@ mod fleet;
 mod output;
 mod prepare;
 mod signals;
+pub mod terminal;
 
 use std::convert::Infallible;
 use std::sync::Arc;

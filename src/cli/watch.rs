@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -11,8 +12,9 @@ use super::Exit;
 use crate::alert::Event;
 use crate::alert::stdout::{Style, json_line, readable};
 use crate::config::redact::redact_url;
-use crate::config::{ClipCodec, Config, GateRequire, Judging, Overrides, RawConfig, Rule};
-use crate::run::{Outcome, RunError};
+use crate::config::{ClipCodec, Config, GateRequire, Input, Judging, Overrides, RawConfig, Rule, SourceConfig};
+use crate::run::{Outcome, RunError, terminal};
+use crate::screen::{Expected, State};
 
 /// After a stop, the output may take so long to be written.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -37,6 +39,9 @@ pub struct Options {
     /// Print one JSON object a line, also on a terminal.
     #[arg(long)]
     json: bool,
+    /// Print lines, also on a terminal, where a live screen is shown otherwise.
+    #[arg(long, conflicts_with = "json")]
+    plain: bool,
     /// Print the cameras and microphones of this machine, by the names that open them, and end.
     #[arg(long)]
     list_devices: bool,
@@ -236,7 +241,8 @@ pub(super) fn introduce(config: &Config) {
         }
         Judging::Panel(judges) => {
             for judge in judges {
-                eprintln!("judge {}: model {} at {}", judge.name, judge.model, redact_url(judge.base_url.as_str()));
+                let urls: Vec<_> = judge.base_urls.iter().map(|url| redact_url(url.as_str())).collect();
+                eprintln!("judge {}: model {} at {}", judge.name, judge.model, urls.join(", "));
             }
         }
     }
@@ -247,8 +253,15 @@ async fn watch(config: &Config, options: &Options) -> Exit {
     let (broken, output_broke) = oneshot::channel();
     let as_json = options.json || !std::io::stdout().is_terminal();
     let name_source = config.sources.len() > 1;
-    let printer = crate::run::printer(receiver, move |event| print(event, as_json, name_source), broken);
+    let write = move |event: &Event| print(event, as_json, name_source);
     let interrupted = crate::run::interrupted();
+    let (stopping, is_stopping) = oneshot::channel();
+    // Given back at the latest when this ends, by whatever way.
+    let taken = if wants_screen(options) { take_terminal() } else { None };
+    let printer: Pin<Box<dyn Future<Output = bool>>> = match &taken {
+        Some(_) => Box::pin(terminal::screen(receiver, screen_of(config), colour(), is_stopping, write, broken)),
+        None => Box::pin(crate::run::printer(receiver, write, broken)),
+    };
     let mut hangups = crate::run::hangups();
     let files: Vec<PathBuf> = [&options.config, &options.panel].into_iter().flatten().cloned().collect();
     // Without a file there is nothing to read again: the terminal is gone, and nothing watches on behind anybody's back.
@@ -270,6 +283,7 @@ async fn watch(config: &Config, options: &Options) -> Exit {
             _ = gone => {}
             Ok(()) = output_broke => {}
         }
+        let _ = stopping.send(());
     };
     let ended: Result<Outcome, RunError> = tokio::select! {
         ended = crate::run::run_anew(config, anew, events, stop) => ended,
@@ -290,19 +304,42 @@ async fn watch(config: &Config, options: &Options) -> Exit {
     }
 }
 
+/// Whether somebody sits before a terminal that can show a screen, and wants one.
+fn wants_screen(options: &Options) -> bool {
+    let able = std::env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb");
+    let terminal = std::io::stdout().is_terminal() && std::io::stdin().is_terminal();
+    able && terminal && !options.json && !options.plain
+}
+
+fn take_terminal() -> Option<terminal::Taken> {
+    terminal::take().inspect_err(|error| tracing::warn!("no live screen on this terminal, lines instead: {error}")).ok()
+}
+
+/// The screen before anything has happened.
+fn screen_of(config: &Config) -> State {
+    let clocked = |source: &SourceConfig| source.realtime || !matches!(source.input, Input::File(_));
+    let sources: Vec<Expected> =
+        config.sources.iter().map(|source| Expected { name: source.name.clone(), clocked: clocked(source) }).collect();
+    State::new(&sources, &crate::watch::session_settings(config))
+}
+
+fn colour() -> bool {
+    std::env::var_os("NO_COLOR").is_none()
+}
+
 fn print(event: &Event, as_json: bool, name_source: bool) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     if as_json {
         return json_line(&mut out, event);
     }
-    let style = Style { colour: std::env::var_os("NO_COLOR").is_none(), name_source };
+    let style = Style { colour: colour(), name_source };
     readable(&mut out, event, style)?;
     out.flush()
 }
 
 fn judge_outcome(outcome: &Outcome, printed: bool) -> Exit {
     if !printed {
-        eprintln!("the output was closed before the end");
+        terminal::say_soon("the output was closed before the end");
         return Exit::Failed;
     }
     // Said when they happened.
