@@ -17,6 +17,7 @@ use super::window::Cell;
 use crate::alert::stdout::hundredths;
 use crate::judge::Label;
 use crate::session::{SessionKind, Summary};
+use crate::time::MediaTime;
 
 /// From this width on the columns have room for words.
 const WIDE: usize = 136;
@@ -299,7 +300,8 @@ impl Columns {
         column(self.state, vec![Span::styled(stands, paint.phase(&source.phase))]);
         let time = books.as_ref().map(|books| brief_media(source.session_time(books, view.now)));
         column(self.time, vec![Span::raw(right(&time.unwrap_or_default(), self.time))]);
-        let cover = books.as_ref().map(|books| percent(books.coverage_ratio()));
+        let told = books.as_ref().filter(|books| books.coverage.total() > MediaTime::ZERO);
+        let cover = told.map(|books| percent(books.coverage_ratio()));
         column(self.cover, vec![Span::raw(right(&cover.unwrap_or_default(), self.cover))]);
         column(self.labels, self.session_labels(books.as_ref(), paint));
         let episode = source.episode.map_or_else(String::new, |episode| {

@@ -10,6 +10,8 @@
 
 mod canary;
 mod cli;
+mod conformance;
+mod deploy;
 mod devices;
 mod doctor;
 mod gate;
@@ -18,6 +20,7 @@ mod long;
 mod many;
 mod odd_media;
 mod record;
+mod recorded;
 mod reload;
 mod replicas;
 mod rtsps;
