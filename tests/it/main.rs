@@ -8,10 +8,12 @@
     reason = "a matter of speed and of interfaces, which tests have none of"
 )]
 
+mod canary;
 mod cli;
 mod conformance;
 mod deploy;
 mod devices;
+mod doctor;
 mod gate;
 mod kit;
 mod long;
