@@ -14,13 +14,13 @@ const MODELS: &str = "local models";
 /// GStreamer, its elements by package, devices, ONNX Runtime and the models. Without a configuration as a watch without one.
 #[must_use]
 pub fn machine(config: Option<&Config>, assets: Option<&Path>) -> Vec<Check> {
-    let mut checks = gstreamer(config);
+    let mut checks = elements(config);
     checks.push(found_devices(config));
     checks.extend(models(config, assets));
     checks
 }
 
-fn gstreamer(config: Option<&Config>) -> Vec<Check> {
+fn elements(config: Option<&Config>) -> Vec<Check> {
     let found = match version() {
         Ok(found) => found,
         Err(error) => {
