@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use super::media::Recipe;
+use super::media::{Recipe, store};
 
 /// Which release's split files are imitated. Both have lines of `path,label,transcript`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,7 +117,7 @@ pub fn videos() -> Vec<Planted> {
 pub fn dataset() -> PathBuf {
     static MADE: OnceLock<PathBuf> = OnceLock::new();
     let make = || {
-        let root = Path::new(option_env!("CARGO_TARGET_TMPDIR").expect("a test")).join("bah-fixture");
+        let root = store().join("bah-fixture");
         write(&root, Shape::Newer);
         root
     };

@@ -281,6 +281,11 @@ pub fn run_to_end(pipeline: &gst::Pipeline) {
     }
 }
 
+/// Where made things are kept: `target/tmp`, which an example has none of.
+pub fn store() -> PathBuf {
+    option_env!("CARGO_TARGET_TMPDIR").map_or_else(std::env::temp_dir, PathBuf::from)
+}
+
 /// The file `make` writes for `recipe`, from the store if it is there. Concurrent calls for one recipe make it once.
 fn kept(recipe: &impl Debug, extension: &str, make: impl FnOnce(&Path)) -> PathBuf {
     static MADE: LazyLock<Mutex<HashMap<u64, Arc<Mutex<()>>>>> = LazyLock::new(Mutex::default);
@@ -291,8 +296,7 @@ fn kept(recipe: &impl Debug, extension: &str, make: impl FnOnce(&Path)) -> PathB
     let key = hasher.finish();
     let lock = Arc::clone(MADE.lock().expect("no recipe panicked").entry(key).or_default());
     let _making = lock.lock().expect("this recipe failed before");
-    // An example has no such folder.
-    let store = option_env!("CARGO_TARGET_TMPDIR").map_or_else(std::env::temp_dir, PathBuf::from).join("planted");
+    let store = store().join("planted");
     let path = store.join(format!("{key:016x}.{extension}"));
     if !path.exists() {
         std::fs::create_dir_all(&store).expect("target/tmp is writable");
