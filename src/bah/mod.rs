@@ -3,13 +3,21 @@
 //! BAH (Gonzalez-Gonzalez et al., arXiv 2505.19328) is released on request; none of it is part of this project. The
 //! preparation is that of Tang et al. (arXiv 2603.13406, Sec. II and Algorithm 1).
 //!
-//! - `path`: how a video is named. `splits`: `train.txt`, `val.txt`, `test.txt`.
+//! - `path`: how a video is named. `splits`: `train.txt`, `val.txt`, `test.txt`. `yaml`, `annotations`, `metadata`: the YAML
+//!   files, as they stream by. `dataset`: all of them together.
 
+mod annotations;
+mod dataset;
+mod metadata;
 mod path;
 mod splits;
+mod yaml;
 
 use std::path::PathBuf;
 
+pub use annotations::{Annotation, FrameLabel, Interval, read_annotations};
+pub use dataset::{ANNOTATIONS, Annotated, Dataset, METADATA, Video};
+pub use metadata::{Participant, read_metadata};
 pub use path::VideoPath;
 pub use splits::{Split, SplitLine, read_split};
 
@@ -25,14 +33,24 @@ pub enum BahError {
         reason: String,
     },
     /// Its text is not what it should be.
-    #[error("{}:{line}: {what}", file.display())]
+    #[error("{}:{line}:{} {what}", file.display(), column.map(|c| format!("{c}:")).unwrap_or_default())]
     Malformed {
         /// The file.
         file: PathBuf,
         /// Line, from 1.
         line: usize,
+        /// Column, from 1, where it is known.
+        column: Option<usize>,
         /// What is wrong, and what should stand there.
         what: String,
+    },
+    /// There are no split files.
+    #[error("{}: has no split files; looked for {looked} (`--splits DIR` names another folder)", root.display())]
+    NoSplits {
+        /// The dataset's folder.
+        root: PathBuf,
+        /// What was looked for below it.
+        looked: String,
     },
 }
 
