@@ -234,7 +234,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named_with_line_and_column() {
         for (body, says) in [
-            ("  global_ah: [1\n  x: y\n", ":3:"),
+            ("  notes: [1\n  x: y\n", ":3:4: is no YAML"),
             ("  global_ah: 2\n", ":2:14: global_ah is \"2\"; it must be 0 or 1"),
             ("  transcript: !!python/object:os.system x\n", "python/object:os.system is not known"),
             ("  transcript: {a: [!secret x]}\n", "!secret is not known"),

@@ -5,9 +5,12 @@
 //!
 //! - `path`: how a video is named. `splits`: `train.txt`, `val.txt`, `test.txt`. `yaml`, `annotations`, `metadata`: the YAML
 //!   files, as they stream by. `dataset`: all of them together.
+//! - [`inspect`]: what is wrong with it. [`algorithm`]: which clips training data is made of.
 
+pub mod algorithm;
 mod annotations;
 mod dataset;
+pub mod inspect;
 mod metadata;
 mod path;
 mod splits;
