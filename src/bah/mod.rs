@@ -6,6 +6,7 @@
 //! - `path`: how a video is named. `splits`: `train.txt`, `val.txt`, `test.txt`. `yaml`, `annotations`, `metadata`: the YAML
 //!   files, as they stream by. `dataset`: all of them together.
 //! - [`inspect`]: what is wrong with it. [`algorithm`]: which clips training data is made of.
+//! - [`prepare`]: the clips, and the rows that are trained on.
 
 pub mod algorithm;
 mod annotations;
@@ -13,6 +14,7 @@ mod dataset;
 pub mod inspect;
 mod metadata;
 mod path;
+pub mod prepare;
 mod splits;
 mod yaml;
 

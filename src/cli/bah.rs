@@ -1,6 +1,7 @@
 //! `ahwatch bah`: the BAH dataset, offline.
 
 mod inspect;
+mod prepare;
 
 use std::io::IsTerminal as _;
 
@@ -14,11 +15,14 @@ use super::Exit;
 pub enum Command {
     /// Say what a copy of BAH holds, and what is wrong with it.
     Inspect(inspect::Options),
+    /// Cut the clips that the published checkpoints were trained on, and write the rows for ms-swift.
+    Prepare(prepare::Options),
 }
 
 pub(super) fn run(command: &Command) -> Exit {
     match command {
         Command::Inspect(options) => inspect::run(options),
+        Command::Prepare(options) => prepare::run(options),
     }
 }
 

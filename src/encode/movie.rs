@@ -68,6 +68,16 @@ impl MovieWriter {
         Ok(())
     }
 
+    /// Shows the newest picture once more from `time` on.
+    ///
+    /// # Errors
+    /// As [`MovieWriter::picture`]; there was none.
+    pub fn again(&mut self, time: MediaTime) -> Result<(), EncodeError> {
+        let (_, image) = self.held.as_ref().ok_or(EncodeError::Empty)?;
+        let image = image.clone();
+        self.picture(time, image)
+    }
+
     /// Ends the clip: its last picture is shown until `end`, its sound is this 16 kHz mono. The file is whole afterwards.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! `ahwatch bah` on the invented dataset, as a user runs it.
 
 mod inspect;
+mod prepare;
 
 use std::path::Path;
 

@@ -51,8 +51,8 @@ fn every_planted_fault_is_found() {
     let yaml = "video_annotation_transcript.yaml";
     edit(root, yaml, "- - '00:00:01.721'\n    - '00:00:04.410'", "- - '00:00:04.410'\n    - '00:00:01.721'");
     edit(root, yaml, "- - '00:00:03.000'\n    - '00:00:11.600'", "- - '00:00:13.000'\n    - '00:00:14.000'");
-    edit(root, yaml, "'00:00:00.400'\n    - '00:00:02.000'", "'00:00:00.400'\n    - '00:00:00.400'");
-    edit(root, yaml, "['00:00:05.000', '00:00:13.600']", "['00:00:04.000', '00:00:13.600']");
+    edit(root, yaml, "['00:00:00.400', '00:00:02.000']", "['00:00:00.400', '00:00:00.400']");
+    edit(root, yaml, "'00:00:05.000'", "'00:00:04.000'");
     std::fs::remove_file(root.join(&all[1].path)).unwrap();
     replace(&root.join(&all[2].path), b"no video");
     let line = format!("{},0,said, twice\n", all[20].path);
