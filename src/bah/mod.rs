@@ -6,7 +6,7 @@
 //! - `path`: how a video is named. `splits`: `train.txt`, `val.txt`, `test.txt`. `yaml`, `annotations`, `metadata`: the YAML
 //!   files, as they stream by. `dataset`: all of them together.
 //! - [`inspect`]: what is wrong with it. [`algorithm`]: which clips training data is made of.
-//! - [`prepare`]: the clips, and the rows that are trained on.
+//! - [`prepare`]: the clips, and the rows that are trained on. [`train`]: by ms-swift.
 
 pub mod algorithm;
 mod annotations;
@@ -16,6 +16,7 @@ mod metadata;
 mod path;
 pub mod prepare;
 mod splits;
+pub mod train;
 mod yaml;
 
 use std::path::PathBuf;

@@ -24,7 +24,9 @@ use crate::judge::Label;
 use crate::source::{Description, Incoming, Location, SourceError, Spec};
 use crate::time::{MediaTime, Span};
 use cutter::{VideoCut, VideoCutter};
-use record::{ClipRecord, DroppedRecord, hash, hashed, write_whole};
+use record::{ClipRecord, DroppedRecord, hash, hashed};
+
+pub(super) use record::write_whole;
 
 pub use record::Record;
 pub use rows::read_prompt;

@@ -2,6 +2,7 @@
 
 mod inspect;
 mod prepare;
+mod train;
 
 use std::io::IsTerminal as _;
 
@@ -17,12 +18,15 @@ pub enum Command {
     Inspect(inspect::Options),
     /// Cut the clips that the published checkpoints were trained on, and write the rows for ms-swift.
     Prepare(prepare::Options),
+    /// Train a checkpoint by ms-swift with a recipe of the paper.
+    Train(train::Options),
 }
 
 pub(super) fn run(command: &Command) -> Exit {
     match command {
         Command::Inspect(options) => inspect::run(options),
         Command::Prepare(options) => prepare::run(options),
+        Command::Train(options) => train::run(options),
     }
 }
 

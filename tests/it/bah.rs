@@ -2,6 +2,7 @@
 
 mod inspect;
 mod prepare;
+mod train;
 
 use std::path::Path;
 

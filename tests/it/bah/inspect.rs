@@ -108,7 +108,7 @@ fn what_cannot_be_read_is_refused_with_its_place() {
         (yaml, "Videos/90001", "../90001", &["leads out of the dataset's folder"]),
         ("split/val.txt", "mp4,1,", "mp4,7,", &["val.txt:", "\"7\"", "0 or 1"]),
         ("split/test.txt", ".mp4,", ".mkv,", &["test.txt:1:", "no `.mp4,`"]),
-        ("meta_data.yml", "'No'", "'Perhaps'", &["meta_data.yml:", "Yes or No"]),
+        ("meta_data.yml", "challenges: 'Yes'", "challenges: 'Perhaps'", &["meta_data.yml:", "Yes or No"]),
     ] {
         let dir = copy();
         edit(dir.path(), file, from, to);
