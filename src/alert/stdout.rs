@@ -56,7 +56,7 @@ pub fn readable(out: &mut impl Write, event: &Event, style: Style) -> io::Result
     out.flush()
 }
 
-fn line(event: &Event, style: Style) -> String {
+pub(crate) fn line(event: &Event, style: Style) -> String {
     let at = span(event.span);
     match &event.kind {
         EventKind::SessionStarted(settings) => {
@@ -134,7 +134,7 @@ fn votes(votes: &[Vote]) -> String {
     votes.iter().map(vote).collect::<Vec<_>>().join(" | ")
 }
 
-fn vote(vote: &Vote) -> String {
+pub(crate) fn vote(vote: &Vote) -> String {
     let (answer, detail) = match (&vote.answer, &vote.cues) {
         (Answer::Abstained(why), _) => ("\u{2013}", format!(" {}", why.reason.as_str())),
         (Answer::NotAsked, _) => ("\u{2013}", " not asked".to_owned()),
@@ -150,7 +150,7 @@ fn vote(vote: &Vote) -> String {
 }
 
 /// `.83`, and `1.0` for what rounds to it.
-fn hundredths(value: f64) -> String {
+pub(crate) fn hundredths(value: f64) -> String {
     let text = format!("{value:.2}");
     text.strip_prefix('0').map_or_else(|| text.get(..3).unwrap_or(&text).to_owned(), str::to_owned)
 }
@@ -169,7 +169,7 @@ fn word(outcome: &str, reason: &str, detail: &str) -> String {
     format!("{outcome:<9}  {}{detail}", printable(reason))
 }
 
-fn skip_reason(reason: &SkipReason) -> String {
+pub(crate) fn skip_reason(reason: &SkipReason) -> String {
     match reason {
         SkipReason::Gate(skip) => skip.to_string(),
         SkipReason::EarlyStop => "early stop: every judge said present".to_owned(),
@@ -177,7 +177,7 @@ fn skip_reason(reason: &SkipReason) -> String {
     }
 }
 
-fn drop_reason(reason: DropReason) -> &'static str {
+pub(crate) fn drop_reason(reason: DropReason) -> &'static str {
     match reason {
         DropReason::Overload => "overload: newer windows were waiting",
         DropReason::Shutdown => "session ended before it was judged",
@@ -191,7 +191,7 @@ fn actor(actor: Actor) -> &'static str {
     }
 }
 
-fn span(span: Span) -> String {
+pub(crate) fn span(span: Span) -> String {
     format!("{}\u{2013}{}", clock(span.start()), clock(span.end()))
 }
 

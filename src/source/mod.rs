@@ -5,7 +5,7 @@
 //!
 //! - `description`: the pipelines as text, shipped or the user's own.
 //! - `pipeline`: a description becomes a running pipeline, its frames [`Incoming`] messages.
-//! - `pace`: keeps a recording's two streams together.
+//! - `state`: starts and stops a pipeline without being held by it. `pace`: keeps a recording's two streams together.
 //! - `supervise`: runs a source to its end; a camera is reconnected for ever. `diagnose`: what GStreamer's errors mean.
 //! - `probe`: what a recording's headers say.
 //! - `device`: which pipeline opens a device of this machine. `listing`: which devices there are.
@@ -18,6 +18,7 @@ mod listing;
 mod pace;
 mod pipeline;
 mod probe;
+mod state;
 mod supervise;
 
 use std::path::PathBuf;
@@ -126,6 +127,8 @@ pub struct Spec {
     pub realtime: bool,
     /// A camera's first end of stream is its end; it is not reconnected.
     pub once: bool,
+    /// The first connection waits this long, so that many sources do not come all at once.
+    pub delay: std::time::Duration,
 }
 
 impl Spec {

@@ -10,9 +10,19 @@
 
 mod bah;
 mod cli;
+mod conformance;
+mod deploy;
 mod devices;
 mod gate;
 mod kit;
+mod long;
+mod many;
+mod odd_media;
+mod record;
+mod recorded;
+mod reload;
+mod rtsps;
+mod screen;
 mod tidy;
 mod watch_file;
 mod watch_rtsp;
