@@ -1,4 +1,4 @@
-//! The offline preparation beside the published one, and the reading of annotations beside PyYAML's.
+//! The offline preparation beside the published one, and the reading of annotations beside `PyYAML`'s.
 //! `make bench-prepare`, or `cargo bench --bench bah -- yaml prepare`. Needs ffmpeg and python3-yaml.
 
 #![allow(clippy::disallowed_methods, reason = "measures with clocks of its own")]

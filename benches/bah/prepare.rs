@@ -31,9 +31,12 @@ fn plan() -> Vec<(f64, Vec<(f64, f64)>)> {
     (0..40).map(video).collect()
 }
 
+/// A video's stem, its file, and where A/H is.
+type Video = (String, PathBuf, Vec<(f64, f64)>);
+
 struct Data {
     root: PathBuf,
-    videos: Vec<(String, PathBuf, Vec<(f64, f64)>)>,
+    videos: Vec<Video>,
 }
 
 fn data() -> Data {

@@ -1,4 +1,4 @@
-//! A made annotations file of 100 MB and a million frames, read by us and by PyYAML.
+//! A made annotations file of 100 MB and a million frames, read by us and by `PyYAML`.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::process;
 use super::table::print;
 
-/// Videos of the whole file, and of the part that PyYAML's own parser is given: it would take most of an hour for the whole.
+/// Videos of the whole file, and of the part that `PyYAML`'s own parser is given: it would take most of an hour for the whole.
 const WHOLE: usize = 1427;
 const PART: usize = 36;
 const FRAMES: usize = 705;

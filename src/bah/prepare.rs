@@ -196,7 +196,7 @@ pub fn prepare(
     }
     outcome.stopped = records.len() + outcome.failed.len() < videos.len();
     outcome.failed.sort_by(|a, b| a.0.cmp(&b.0));
-    write_about(dataset, preparing, &records, &folders)?;
+    write_about(dataset, preparing, &records, &outcome.failed, &folders)?;
     for (video, record) in videos.iter().filter_map(|v| Some((v, records.get(v.path)?))) {
         outcome.clips[usize::from(video.label != Label::Present)] += record.clips.len();
         outcome.length += MediaTime::from_nanos(record.length_ns);
@@ -324,6 +324,7 @@ fn cut(
                 cutter.picture(time, &image)
             }
             Incoming::Frame { frame: crate::window::Frame::Sound { time, pcm }, .. } => cutter.sound(time, &pcm),
+            Incoming::StreamEnded(stream) => cutter.stream_ended(stream),
             Incoming::Finished(finish) => {
                 end = Some(finish);
                 Ok(())
@@ -394,6 +395,7 @@ fn write_about(
     dataset: &Dataset,
     preparing: &Preparing,
     records: &BTreeMap<VideoPath, Record>,
+    failed_videos: &[(VideoPath, String)],
     folders: &Folders,
 ) -> Result<(), PrepareError> {
     let failed = |file: &Path, e: &dyn std::fmt::Display| {
@@ -401,7 +403,7 @@ fn write_about(
     };
     let videos = rows::prepared(dataset, preparing, records);
     let manifest = folders.clips.with_file_name("manifest.csv");
-    let text = rows::manifest(&videos, preparing).map_err(|e| failed(&manifest, &e))?;
+    let text = rows::manifest(&videos, failed_videos, preparing).map_err(|e| failed(&manifest, &e))?;
     write_whole(&manifest, &text).map_err(|e| failed(&manifest, &e))?;
     if preparing.split == Split::Test {
         return Ok(());

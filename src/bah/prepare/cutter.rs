@@ -9,7 +9,7 @@ use crate::bah::algorithm::{self, CLIP, SHORT, SHORTEST};
 use crate::encode::MovieWriter;
 use crate::source::Image;
 use crate::time::{MediaTime, Span};
-use crate::window::SAMPLE_RATE;
+use crate::window::{SAMPLE_RATE, Stream, Streams};
 
 /// Timestamps are rounded on their way: a picture this little before a clip's begin belongs to it, as in the live cutter.
 const EARLY: MediaTime = MediaTime::from_millis(1);
@@ -87,6 +87,8 @@ pub(super) struct VideoCutter {
     held: Vec<(MediaTime, Vec<i16>)>,
     newest: Option<(MediaTime, MediaTime)>,
     sound_end: Option<MediaTime>,
+    /// Streams that are over: no clip waits for them.
+    ended: Streams,
     named: u32,
 }
 
@@ -117,6 +119,7 @@ impl VideoCutter {
             held: Vec::new(),
             newest: None,
             sound_end: None,
+            ended: Streams::default(),
             named: 0,
         }
     }
@@ -171,6 +174,15 @@ impl VideoCutter {
         self.close(false)
     }
 
+    /// No more will come of this stream.
+    pub fn stream_ended(&mut self, stream: Stream) -> Result<(), VideoFault> {
+        match stream {
+            Stream::Audio => self.ended.audio = true,
+            Stream::Video => self.ended.video = true,
+        }
+        self.close(false)
+    }
+
     /// Opens a clip, unless it was open before or is known to be too short to keep.
     fn open(&mut self, at: usize, number: u32) {
         let source = &mut self.sources[at];
@@ -204,7 +216,10 @@ impl VideoCutter {
     fn close(&mut self, all: bool) -> Result<(), VideoFault> {
         let never = MediaTime::from_nanos(i64::MIN / 2);
         let (seen, heard) = (self.newest.map_or(never, |n| n.0 + EARLY), self.sound_end.unwrap_or(never));
-        let passed = seen.min(heard);
+        let passed = |ended: bool, at: MediaTime| if ended { MediaTime::MAX } else { at };
+        let passed = passed(self.ended.video, seen).min(passed(self.ended.audio, heard));
+        // Where the last clip ends is known when both are over, which finish() is told.
+        let passed = if passed == MediaTime::MAX { never } else { passed };
         for source in &mut self.sources {
             while source.open.first_key_value().is_some_and(|(_, open)| all || open.span.end() <= passed) {
                 let Some((number, open)) = source.open.pop_first() else { break };

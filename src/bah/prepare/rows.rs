@@ -48,8 +48,12 @@ fn secs(nanos: i64) -> String {
     format!("{:.3}", MediaTime::from_nanos(nanos).as_secs_f64())
 }
 
-/// The manifest: a line a clip, and a line for each stretch of a video that is in none.
-pub(super) fn manifest(videos: &[Prepared<'_>], preparing: &Preparing) -> Result<Vec<u8>, csv::Error> {
+/// The manifest: a line a clip, a line for each stretch of a video that is in none, and one for a video that was not prepared.
+pub(super) fn manifest(
+    videos: &[Prepared<'_>],
+    failed: &[(VideoPath, String)],
+    preparing: &Preparing,
+) -> Result<Vec<u8>, csv::Error> {
     let mut csv = csv::Writer::from_writer(Vec::new());
     csv.write_record(HEAD)?;
     for video in videos {
@@ -85,6 +89,14 @@ pub(super) fn manifest(videos: &[Prepared<'_>], preparing: &Preparing) -> Result
             row.push(dropped.why.clone());
             csv.write_record(&row)?;
         }
+    }
+    for (path, reason) in failed {
+        let mut row = vec![const { String::new() }; HEAD.len()];
+        row[1] = path.to_string();
+        path.participant().clone_into(&mut row[2]);
+        preparing.split.as_str().clone_into(&mut row[4]);
+        row[HEAD.len() - 1] = format!("the video could not be prepared: {reason}");
+        csv.write_record(&row)?;
     }
     csv.into_inner().map_err(|error| csv::Error::from(std::io::Error::other(error.to_string())))
 }

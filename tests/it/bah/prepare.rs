@@ -268,6 +268,8 @@ fn corrupt_videos_cost_themselves_and_are_named() {
     let planned: BTreeSet<_> = expected(&all[4..], false).into_keys().collect();
     assert_eq!(names(&out.path().join("val/clips"), ".mp4"), planned);
     assert!(!out.path().join("val/parts").exists());
+    let manifest = std::fs::read_to_string(out.path().join("val/manifest.csv")).unwrap();
+    assert_eq!(manifest.matches("could not be prepared").count(), 4, "{manifest}");
 }
 
 #[test]
