@@ -13,11 +13,13 @@
 //!   where that was asked for.
 //! - [`watch`]: one source's task. [`run`]: the topology of threads, tasks and channels. [`doctor`]: is everything there that
 //!   this needs? [`cli`]: the commands.
+//! - [`bah`]: the BAH dataset, offline, on the same core.
 //!
 //! A session is Present when most judges saw A/H in some window (Tang et al., arXiv 2603.13406, Eq. 2 and 3). What was not
 //! judged is said to be not judged: there is no default "No" anywhere.
 
 pub mod alert;
+pub mod bah;
 pub mod cli;
 pub mod config;
 pub mod doctor;

@@ -3,6 +3,7 @@
 //! Exit codes: 0, it ran to its end; 1, a source or an output failed, or nothing could be judged; 2, bad usage,
 //! configuration or a missing input, before anything ran.
 
+mod bah;
 mod config;
 mod devices;
 mod doctor;
@@ -39,6 +40,11 @@ enum Command {
         #[command(subcommand)]
         command: config::Command,
     },
+    /// The BAH dataset: what a copy holds, the published training data and training.
+    Bah {
+        #[command(subcommand)]
+        command: bah::Command,
+    },
 }
 
 /// How a command ended.
@@ -72,6 +78,7 @@ pub fn main() -> ExitCode {
         Command::Watch(options) => watch::run(&options),
         Command::Doctor(options) => doctor::run(&options),
         Command::Config { command } => config::run(&command),
+        Command::Bah { command } => bah::run(&command),
     };
     exit.into()
 }

@@ -13,7 +13,7 @@ use crate::time::{MediaTime, monotonic};
 use crate::window::{Cut, Cutting, Keep, Timeline};
 
 /// Frames that may wait between a source's threads and its cutter: about a second of both streams.
-const FRAMES: usize = 64;
+pub(super) const FRAMES: usize = 64;
 
 /// What a source's cutting thread says, in order.
 #[derive(Debug)]

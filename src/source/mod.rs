@@ -7,6 +7,7 @@
 //! - `pipeline`: a description becomes a running pipeline, its frames [`Incoming`] messages.
 //! - `state`: starts and stops a pipeline without being held by it. `pace`: keeps a recording's two streams together.
 //! - `supervise`: runs a source to its end; a camera is reconnected for ever. `diagnose`: what GStreamer's errors mean.
+//! - `probe`: what a recording's headers say.
 //! - `device`: which pipeline opens a device of this machine. `listing`: which devices there are. `elements`: what GStreamer
 //!   must have.
 
@@ -18,6 +19,7 @@ mod image;
 mod listing;
 mod pace;
 mod pipeline;
+mod probe;
 mod state;
 mod supervise;
 
@@ -32,6 +34,7 @@ pub use device::{description, missing_packages};
 pub use elements::{ELEMENTS, Element, Use, version};
 pub use image::{Image, Matrix};
 pub use listing::{Device, DeviceKind, devices};
+pub use probe::{Probe, probe};
 pub use supervise::{Retry, supervise};
 
 /// Where media comes from.

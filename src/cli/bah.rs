@@ -1,0 +1,45 @@
+//! `ahwatch bah`: the BAH dataset, offline.
+
+mod inspect;
+mod prepare;
+mod train;
+
+use std::io::IsTerminal as _;
+
+use clap::Subcommand;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::Exit;
+
+/// What to do with the dataset.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Say what a copy of BAH holds, and what is wrong with it.
+    Inspect(inspect::Options),
+    /// Cut the clips that the published checkpoints were trained on, and write the rows for ms-swift.
+    Prepare(prepare::Options),
+    /// Train a checkpoint by ms-swift with a recipe of the paper.
+    Train(train::Options),
+}
+
+pub(super) fn run(command: &Command) -> Exit {
+    match command {
+        Command::Inspect(options) => inspect::run(options),
+        Command::Prepare(options) => prepare::run(options),
+        Command::Train(options) => train::run(options),
+    }
+}
+
+/// One job a core.
+fn default_jobs() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// A bar on stderr with rate and time left; hidden where stderr is no terminal.
+fn progress(what: &'static str) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} {msg}, {per_sec:.1}, {eta} left");
+    ProgressBar::new(0).with_message(what).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
