@@ -15,7 +15,8 @@ use super::prompt::{Accepts, PromptPart};
 use crate::config::JudgeConfig;
 
 /// Natural log-odds that a clip may be off. Servers compute logits in 16 bits, which between 16 and 32 have steps of 1/8; one
-/// step of either label, by another order of summation, is 1/4. Another checkpoint is usually off by more than 1.
+/// step of either label, by another order of summation, is 1/4. Argued from
+/// that, not measured on real checkpoints.
 pub const TOLERANCE: f64 = 0.25;
 
 /// A panel as it answered once.

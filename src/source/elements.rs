@@ -11,6 +11,8 @@ pub enum Use {
     Always,
     /// Clips in H.264.
     H264Clips,
+    /// Clips of `bah prepare`, in H.264 and AAC.
+    Prepare,
     /// RTSP cameras.
     Rtsp,
     /// Webcams by `Video4Linux`.
@@ -34,6 +36,7 @@ impl Use {
         match self {
             Self::Always => "everything",
             Self::H264Clips => "clip_codec = \"h264\"",
+            Self::Prepare => "bah prepare",
             Self::Rtsp => "RTSP cameras",
             Self::V4l2 => "webcams by Video4Linux",
             Self::PipeWire => "webcams and microphones by PipeWire",
@@ -68,7 +71,7 @@ const fn element(name: &'static str, package: &'static str, used_for: Use) -> El
 }
 
 /// All of them, by package.
-pub const ELEMENTS: [Element; 32] = [
+pub const ELEMENTS: [Element; 36] = [
     element("filesrc", CORE, Use::Always),
     element("capsfilter", CORE, Use::Always),
     element("appsrc", BASE, Use::Always),
@@ -101,6 +104,10 @@ pub const ELEMENTS: [Element; 32] = [
     element("pipewiresrc", "gstreamer1.0-pipewire", Use::PipeWire),
     element("alsasrc", "gstreamer1.0-alsa", Use::Alsa),
     element("opusdec", BASE, Use::Decoding),
+    element("queue", CORE, Use::Prepare),
+    element("filesink", CORE, Use::Prepare),
+    element("mp4mux", GOOD, Use::Prepare),
+    element("avenc_aac", LIBAV, Use::Prepare),
 ];
 
 impl Element {
