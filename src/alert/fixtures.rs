@@ -8,8 +8,9 @@ use crate::config::GateRequire;
 use crate::gate::decide::{FacesFound, SpeechFound};
 use crate::gate::flags::FaceFlags;
 use crate::gate::{Evidence, Flags, GateSkip};
+use crate::judge::proof::{Fault, Proof, VoteFlag};
 use crate::judge::{Abstention, AbstentionReason, Answer, Cue, CueReading, DropReason, LostReason, Outcome, Score};
-use crate::judge::{SkipReason, Verdict, Vote, WindowId};
+use crate::judge::{SkipReason, Tokens, Verdict, Vote, WindowId};
 use crate::session::{Session, SessionKind, SessionSettings};
 use crate::time::{MediaTime, Span};
 
@@ -25,6 +26,8 @@ pub fn span(start: f64, end: f64) -> Span {
 
 /// A vote with a score, or without.
 pub fn vote(judge: &str, answer: Answer, p_yes: Option<f64>) -> Vote {
+    let tokens = Tokens { prompt: 1636, completion: 8, audio: Some(65), video: Some(1500) };
+    let tokens = matches!(answer, Answer::Present | Answer::Absent).then_some(tokens);
     Vote {
         judge: judge.into(),
         answer,
@@ -32,6 +35,9 @@ pub fn vote(judge: &str, answer: Answer, p_yes: Option<f64>) -> Vote {
         cues: None,
         latency: Duration::from_micros(1_234_567),
         attempts: 1,
+        flag: (judge == "v2").then_some(VoteFlag::Unproven),
+        base_url: Some("https://gpu-1.example.org/v1".into()),
+        tokens,
         raw: Some("<answer>secret words</answer>".into()),
     }
 }
@@ -78,6 +84,7 @@ pub fn panel_session() -> Vec<Event> {
     let settings = Arc::new(SessionSettings {
         judges: vec!["v1".into(), "v2".into(), "v3".into()],
         thresholds: vec![None, Some(0.4), None],
+        proofs: vec![Proof::Proven, Proof::Unproven, Proof::Proven],
         ..SessionSettings::default()
     });
     let mut session = Session::new("0195".into(), "rtsp://admin:hunter2@cam.example/one?token=t".into(), settings);
@@ -114,8 +121,10 @@ pub fn panel_session() -> Vec<Event> {
     events.push(session.note(1, span(60.0, 60.0), EventKind::SessionResumed(Actor::Operator), wall()));
     events.extend(session.end(MediaTime::from_secs_f64(61.5), wall()));
     events.push(session.note(1, span(61.5, 61.5), EventKind::SessionWithdrawn(Actor::Participant), wall()));
-    let change = JudgeChange { judge: "v3".into(), state: JudgeState::SetAside, detail: "canary failed".to_owned() };
-    events.push(Event::outside("process".into(), 7, "panel".into(), EventKind::JudgeChanged(change), wall()));
+    let proof = Proof::Failed(Fault::Deaf);
+    let detail = "sound: log-odds differ by 0.0000 at a spread of 0.0000, which is no difference".to_owned();
+    let change = JudgeChange { judge: "v3".into(), state: JudgeState::SetAside, proof, detail };
+    events.push(Event::outside("process".into(), 7, "".into(), EventKind::JudgeChanged(change), wall()));
     events
 }
 
@@ -138,8 +147,10 @@ pub fn heuristic_session() -> Vec<Event> {
             cue("gaze", f64::NAN, "", 0.01),
         ],
     };
-    let present = Vote { cues: Some(reading), attempts: 0, ..vote("cues", Answer::Present, None) };
-    let silent = vote("cues", abstained(AbstentionReason::InsufficientEvidence, "0.4 s of speech"), None);
+    let present =
+        Vote { cues: Some(reading), attempts: 0, base_url: None, tokens: None, ..vote("cues", Answer::Present, None) };
+    let silent = abstained(AbstentionReason::InsufficientEvidence, "0.4 s of speech");
+    let silent = Vote { attempts: 0, base_url: None, tokens: None, ..vote("cues", silent, None) };
     let mut events = vec![session.start(wall())];
     events.extend(session.apply_window(&verdict(0, Outcome::Votes(vec![present])), Some(quality(true)), wall()));
     events.extend(session.apply(&verdict(1, Outcome::Votes(vec![silent])), wall()));

@@ -14,8 +14,9 @@ use super::{
     Actor, AlertAbout, Event, EventKind, JudgeState, JudgedWindow, LostTime, SourceState, UnjudgedWindow, advisory,
     clock,
 };
+use crate::judge::proof::Proof;
 use crate::judge::{Answer, DropReason, Label, LostReason, SkipReason, Vote};
-use crate::session::{Account, ClosedBy, JudgeSummary, SessionKind, Summary};
+use crate::session::{Account, ClosedBy, JudgeSummary, SessionKind, SessionSettings, Summary};
 use crate::time::{MediaTime, Span};
 
 /// How lines for people look.
@@ -44,7 +45,7 @@ pub fn json_line(out: &mut impl Write, event: &Event) -> io::Result<()> {
 /// Whatever writing returns.
 pub fn readable(out: &mut impl Write, event: &Event, style: Style) -> io::Result<()> {
     let mut text = String::new();
-    if style.name_source {
+    if style.name_source && !event.source.is_empty() {
         let _ = write!(text, "{}  ", printable(&without_credentials(&event.source)));
     }
     text += &line(event, style);
@@ -61,7 +62,7 @@ pub(crate) fn line(event: &Event, style: Style) -> String {
     match &event.kind {
         EventKind::SessionStarted(settings) => {
             let who = match settings.kind {
-                SessionKind::Panel => format!("panel {}, rule {}", settings.judges.join(", "), settings.rule),
+                SessionKind::Panel => format!("panel {}, rule {}", panel(settings), settings.rule),
                 SessionKind::Heuristic => "hesitation-cue index (heuristic, not calibrated)".to_owned(),
             };
             format!("session of {}: {who}", printable(&without_credentials(&event.source)))
@@ -107,11 +108,23 @@ pub(crate) fn line(event: &Event, style: Style) -> String {
                 JudgeState::Healthy => "answers",
                 JudgeState::Failing => "does not answer",
                 JudgeState::SetAside => "is set aside",
+                JudgeState::Degraded => "votes degraded",
+                JudgeState::Unproven => "votes unproven",
             };
-            format!("judge {} {state}: {}", change.judge, printable(&change.detail))
+            format!("judge {} {state}: {}: {}", change.judge, change.proof, printable(&change.detail))
         }
         EventKind::SessionEnded(summary) => summary.verdict(),
     }
+}
+
+/// The judges, with what is known of those that are not proven.
+fn panel(settings: &SessionSettings) -> String {
+    let judge = |(n, name): (usize, &std::sync::Arc<str>)| match settings.proofs.get(n) {
+        None | Some(Proof::Proven) => name.to_string(),
+        Some(Proof::NotChecked) => format!("{name} (not checked)"),
+        Some(proof) => format!("{name} ({proof})"),
+    };
+    settings.judges.iter().enumerate().map(judge).collect::<Vec<_>>().join(", ")
 }
 
 /// `present    v1 Yes .83 | v2 No .12 | v3 – deadline   1.2 s`
@@ -146,7 +159,8 @@ pub(crate) fn vote(vote: &Vote) -> String {
             (word, vote.score.map_or_else(String::new, |score| format!(" {}", hundredths(score.p_yes))))
         }
     };
-    format!("{} {answer}{}", vote.judge, detail.trim_end())
+    let flag = vote.flag.map_or_else(String::new, |flag| format!(" ({})", flag.as_str()));
+    format!("{} {answer}{}{flag}", vote.judge, detail.trim_end())
 }
 
 /// `.83`, and `1.0` for what rounds to it.
@@ -208,6 +222,9 @@ fn printable(text: &str) -> String {
 #[must_use]
 pub fn summary_table(summary: &Summary) -> String {
     let mut text = format!("{}\n{}\n", time_table(summary), judge_table(summary));
+    if summary.judges.iter().any(|judge| judge.usage.requests > 0) {
+        let _ = writeln!(text, "{}", usage_table(summary));
+    }
     let alarms = match (summary.alarms, summary.alarms_per_hour()) {
         (Some(alarms), Some(rate)) => {
             format!("episodes: {}, alerted: {}, alarms per judged hour: {rate:.1}", alarms.episodes, alarms.alerts)
@@ -267,6 +284,28 @@ fn judge_table(summary: &Summary) -> Table {
         let covered = format!("{:.3} s", judge.covered.as_secs_f64());
         let (present, absent) = (judge.present.to_string(), judge.absent.to_string());
         table.add_row([&*judge.judge, judge.max.as_str(), &*present, &*absent, &*abstained(judge), &*covered]);
+    }
+    table
+}
+
+/// What asking took. A dash is what no server told.
+fn usage_table(summary: &Summary) -> Table {
+    let mut table =
+        plain(&["judge", "requests", "retries", "waited", "prompt tokens", "of sound", "of pictures", "answer tokens"]);
+    let told = |tokens: Option<u64>| tokens.map_or_else(|| "\u{2013}".to_owned(), |tokens| tokens.to_string());
+    for judge in &summary.judges {
+        let usage = &judge.usage;
+        let any = |tokens: u64| told((usage.counted > 0).then_some(tokens));
+        table.add_row([
+            judge.judge.to_string(),
+            usage.requests.to_string(),
+            usage.retries.to_string(),
+            format!("{:.1} s", usage.waited.as_secs_f64()),
+            any(usage.prompt),
+            told(usage.audio),
+            told(usage.video),
+            any(usage.completion),
+        ]);
     }
     table
 }

@@ -9,10 +9,12 @@ use toml::{Table, Value};
 
 use super::defaults;
 use super::gate::RawGate;
+use super::panel::RawPanel;
 use super::problem::{Place, Problems};
 use super::redact::Secret;
 
-/// A configuration file: `[window]`, `[session]`, `[gate]`, `[[source]]` and `[[judge]]`, all optional.
+/// A configuration file: `[window]`, `[session]`, `[gate]`, `[panel]`, `[[source]]` and `[[judge]]`, all
+/// optional.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawConfig {
@@ -25,6 +27,9 @@ pub struct RawConfig {
     /// Which windows are put to the panel at all.
     #[serde(default)]
     pub gate: RawGate,
+    /// What is asked of the judges before they are trusted.
+    #[serde(default)]
+    pub panel: RawPanel,
     /// Where media comes from.
     #[serde(default)]
     pub source: Vec<RawSource>,
@@ -149,8 +154,10 @@ pub struct RawSource {
 pub struct RawJudge {
     /// What events call it: letters, digits, `.`, `_`, `-`. Required, unique in the panel.
     pub name: Option<String>,
-    /// As in `OpenAI` clients, ends in `/v1`. Required. Media goes here and nowhere else.
+    /// As in `OpenAI` clients, ends in `/v1`. This or `base_urls` is required. Media goes here and nowhere else.
     pub base_url: Option<Secret>,
+    /// Instead of `base_url`: several servers of the same model. The least loaded one that answers is asked.
+    pub base_urls: Option<Vec<Secret>>,
     /// The model or adapter name the endpoint serves. Required.
     pub model: Option<String>,
     /// Name of the environment variable that holds the endpoint's key. Absent: no key is sent.
@@ -172,7 +179,7 @@ pub struct RawJudge {
     /// From a live window's end to the giving up, milliseconds, 100 to 600000.
     #[schemars(extend("default" = defaults::DEADLINE_MS))]
     pub deadline_ms: Option<u64>,
-    /// Requests under way at this `base_url`, over all judges there (the smallest counts), 1 to 1024.
+    /// Requests under way at each `base_url`, over all judges there (the smallest counts), 1 to 1024.
     #[schemars(extend("default" = defaults::MAX_IN_FLIGHT))]
     pub max_in_flight: Option<usize>,
     /// Sampling: `greedy` is temperature 0, `paper` is temperature 0.3 with top-p 0.95.
@@ -235,19 +242,20 @@ impl RawConfig {
                 ("window", Value::Table(table)) => raw.window = read_table(table, &place, &mut problems),
                 ("session", Value::Table(table)) => raw.session = read_table(table, &place, &mut problems),
                 ("gate", Value::Table(table)) => raw.gate = read_table(table, &place, &mut problems),
+                ("panel", Value::Table(table)) => raw.panel = read_table(table, &place, &mut problems),
                 ("source", value) => raw.source = read_array("source", value, &name, &mut problems),
                 ("judge", value) => {
                     raw.origin.has_judges = true;
                     raw.judge = read_array("judge", value, &name, &mut problems);
                 }
-                ("window" | "session" | "gate", _) => {
+                ("window" | "session" | "gate" | "panel", _) => {
                     problems.push(&place, "", "is not a table", format!("write it as [{key}]"));
                 }
                 _ => problems.push(
                     &Place::new(&name, ""),
                     &key,
                     "unknown key",
-                    "known are [window], [session], [gate], [[source]] and [[judge]]",
+                    "known are [window], [session], [gate], [panel], [[source]] and [[judge]]",
                 ),
             }
         }

@@ -247,6 +247,9 @@ impl CueJudge {
             cues: None,
             latency: std::time::Duration::ZERO,
             attempts: 0,
+            flag: None,
+            base_url: None,
+            tokens: None,
             raw: None,
         }
     }
@@ -264,6 +267,9 @@ impl CueJudge {
             cues,
             latency: time::monotonic() - begun,
             attempts: 0,
+            flag: None,
+            base_url: None,
+            tokens: None,
             raw: None,
         }
     }

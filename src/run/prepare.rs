@@ -3,13 +3,15 @@
 #![allow(clippy::disallowed_methods, reason = "part of run.rs")]
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt as _;
+use tokio::task::JoinSet;
 
 use super::RunError;
-use crate::config::{Config, GateRequire, Input, Judging, SourceConfig};
+use crate::config::{Config, GateRequire, Input, Judging, PanelConfig, SourceConfig};
 use crate::gate::{Measurer, Models};
 use crate::judge::cues::Weights;
 use crate::judge::panel::Panel;
@@ -97,7 +99,10 @@ pub(super) fn stagger<'a>(specs: impl Iterator<Item = &'a mut Spec>) {
 /// models go on.
 pub(super) struct Shared {
     judging: Judging,
+    panel: PanelConfig,
     judges: Judges,
+    /// Finds out whether base URLs that ceased to answer are there again; ends with the last that holds it.
+    probing: Arc<JoinSet<Infallible>>,
     desk: Desk,
     /// Whether there are models that measure.
     measures: bool,
@@ -108,7 +113,7 @@ pub(super) struct Shared {
 impl Shared {
     pub fn new(config: &Config) -> Result<Self, RunError> {
         let records = config.record.as_deref().map(Records::open).transpose()?;
-        let judges = judges(config)?;
+        let (judges, probing) = judges(config)?;
         let measurers = measurers(config)?;
         let measures = !measurers.is_empty();
         let (desk, jobs) = desk(WAITING_AT_THE_DESK);
@@ -117,7 +122,8 @@ impl Shared {
             let jobs = Arc::clone(&jobs);
             std::thread::Builder::new().name("measure".into()).spawn(move || work(&jobs, measurer))?;
         }
-        Ok(Self { judging: config.judging.clone(), judges, desk, measures, records })
+        let (judging, panel) = (config.judging.clone(), config.panel.clone());
+        Ok(Self { judging, panel, judges, probing, desk, measures, records })
     }
 
     /// The same under another configuration.
@@ -128,9 +134,19 @@ impl Shared {
             // It has appeared since.
             return Self::new(config);
         }
-        let judges = if config.judging == self.judging { self.judges.clone() } else { judges(config)? };
-        let (judging, desk, records) = (config.judging.clone(), self.desk.clone(), self.records.clone());
-        Ok(Self { judging, judges, desk, measures: self.measures, records })
+        let same = config.judging == self.judging && config.panel == self.panel;
+        let (judges, probing) = if same { (self.judges.clone(), Arc::clone(&self.probing)) } else { judges(config)? };
+        let (judging, panel) = (config.judging.clone(), config.panel.clone());
+        let (desk, records) = (self.desk.clone(), self.records.clone());
+        Ok(Self { judging, panel, judges, probing, desk, measures: self.measures, records })
+    }
+
+    /// The panel, if one judges.
+    pub fn panel(&self) -> Option<Arc<Panel>> {
+        match &self.judges {
+            Judges::Embedded(_) => None,
+            Judges::Panel(panel) => Some(Arc::clone(panel)),
+        }
     }
 
     pub fn plan(&self, live: bool, config: &Config) -> Plan {
@@ -153,11 +169,18 @@ const WAITING_AT_THE_DESK: usize = 16;
 const CORES_A_THREAD: usize = 4;
 const MOST_THREADS: usize = 8;
 
-fn judges(config: &Config) -> Result<Judges, RunError> {
-    Ok(match &config.judging {
+fn judges(config: &Config) -> Result<(Judges, Arc<JoinSet<Infallible>>), RunError> {
+    let mut probing = JoinSet::new();
+    let judges = match &config.judging {
         Judging::Cues { .. } => Judges::Embedded(Arc::new(Weights::load(config.assets.as_deref())?)),
-        Judging::Panel(judges) => Judges::Panel(Arc::new(Panel::new(judges)?)),
-    })
+        Judging::Panel(judges) => {
+            let panel = Arc::new(Panel::new(judges)?.allowing_degraded(config.panel.allow_degraded));
+            let probed = Arc::clone(&panel);
+            probing.spawn(async move { probed.watch().await });
+            Judges::Panel(panel)
+        }
+    };
+    Ok((judges, Arc::new(probing)))
 }
 
 /// Empty: speech and faces are not measured. Where nothing decides by them a missing ONNX Runtime only costs their flags.

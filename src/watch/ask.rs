@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::alert::WindowQuality;
 use crate::config::ClipCodec;
@@ -52,6 +52,17 @@ impl Noticed {
             Self::Now(flags) => flags,
             Self::Soon(flags) => flags.await.ok(),
         }
+    }
+}
+
+/// The next window's turn before the panel.
+pub(super) type Turn = Pin<Box<dyn Future<Output = OwnedSemaphorePermit> + Send>>;
+
+/// Pending where nobody is in line.
+pub(super) async fn next_turn(turn: &mut Option<Turn>) -> OwnedSemaphorePermit {
+    match turn {
+        Some(turn) => turn.await,
+        None => std::future::pending().await,
     }
 }
 

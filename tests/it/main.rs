@@ -9,10 +9,12 @@
 )]
 
 mod bah;
+mod canary;
 mod cli;
 mod conformance;
 mod deploy;
 mod devices;
+mod doctor;
 mod gate;
 mod kit;
 mod long;
@@ -21,8 +23,10 @@ mod odd_media;
 mod record;
 mod recorded;
 mod reload;
+mod replicas;
 mod rtsps;
 mod screen;
+mod servers;
 mod tidy;
 mod watch_file;
 mod watch_rtsp;
