@@ -57,7 +57,7 @@ fn needed(used_for: Use, config: Option<&Config>) -> bool {
         Use::Always => true,
         Use::H264Clips => config.is_some_and(|config| config.window.clip_codec == ClipCodec::H264),
         Use::Rtsp => config.is_some_and(|c| c.sources.iter().any(|source| matches!(source.input, Input::Rtsp(_)))),
-        Use::V4l2 | Use::PipeWire | Use::Pulse | Use::Alsa | Use::Test | Use::Decoding => false,
+        Use::V4l2 | Use::PipeWire | Use::Pulse | Use::Alsa | Use::Test | Use::Decoding | Use::Prepare => false,
     }
 }
 
