@@ -16,6 +16,7 @@
 //! judged is said to be not judged: there is no default "No" anywhere.
 
 pub mod alert;
+pub mod bah;
 pub mod cli;
 pub mod config;
 pub mod encode;
