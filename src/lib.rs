@@ -11,6 +11,7 @@
 //! - [`session`]: verdicts in, events out: both rules, episodes, and the books of every second.
 //! - [`alert`]: events on their way out.
 //! - [`watch`]: one source's task. [`run`]: the topology of threads, tasks and channels. [`cli`]: the commands.
+//! - [`bah`]: the BAH dataset, offline, on the same core.
 //!
 //! A session is Present when most judges saw A/H in some window (Tang et al., arXiv 2603.13406, Eq. 2 and 3). What was not
 //! judged is said to be not judged: there is no default "No" anywhere.

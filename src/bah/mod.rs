@@ -1,3 +1,45 @@
-//! The BAH dataset, offline: evaluation, scoring and reports on the same core as live.
+//! The BAH dataset, offline, on the same core as live: what it holds, the published training data, and training.
+//!
+//! BAH (Gonzalez-Gonzalez et al., arXiv 2505.19328) is released on request; none of it is part of this project. The
+//! preparation is that of Tang et al. (arXiv 2603.13406, Sec. II and Algorithm 1).
+//!
+//! - [`metrics`]: accuracy, F1, average precision, intervals, agreement. Pure.
+//! - `path`: how a video is named. `splits`: `train.txt`, `val.txt`, `test.txt`.
 
 pub mod metrics;
+mod path;
+mod splits;
+
+use std::path::PathBuf;
+
+pub use path::VideoPath;
+pub use splits::{Split, SplitLine, read_split};
+
+/// Why a file of the dataset cannot be used. Names the file, and the place in it.
+#[derive(Debug, thiserror::Error)]
+pub enum BahError {
+    /// It is not there, or may not be read.
+    #[error("{}: cannot be read: {reason}", file.display())]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// The system's word.
+        reason: String,
+    },
+    /// Its text is not what it should be.
+    #[error("{}:{line}: {what}", file.display())]
+    Malformed {
+        /// The file.
+        file: PathBuf,
+        /// Line, from 1.
+        line: usize,
+        /// What is wrong, and what should stand there.
+        what: String,
+    },
+}
+
+impl BahError {
+    fn unreadable(file: &std::path::Path, error: &std::io::Error) -> Self {
+        Self::Unreadable { file: file.to_owned(), reason: error.to_string() }
+    }
+}

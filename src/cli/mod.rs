@@ -3,6 +3,7 @@
 //! Exit codes: 0, it ran to its end; 1, a source or an output failed, or nothing could be judged; 2, bad usage,
 //! configuration or a missing input, before anything ran.
 
+mod bah;
 mod config;
 mod devices;
 mod gate_report;
@@ -33,6 +34,11 @@ enum Command {
     Config {
         #[command(subcommand)]
         command: config::Command,
+    },
+    /// The BAH dataset: what a copy holds, the published training data and training.
+    Bah {
+        #[command(subcommand)]
+        command: bah::Command,
     },
 }
 
@@ -65,6 +71,7 @@ pub fn main() -> ExitCode {
     let exit = match cli.command {
         Command::Watch(options) => watch::run(&options),
         Command::Config { command } => config::run(&command),
+        Command::Bah { command } => bah::run(&command),
     };
     exit.into()
 }
