@@ -4,10 +4,14 @@
 //! preparation is that of Tang et al. (arXiv 2603.13406, Sec. II and Algorithm 1).
 //!
 //! - [`metrics`]: accuracy, F1, average precision, intervals, agreement. Pure.
+//! - [`run_dir`]: what an evaluation writes. [`score`]: its numbers. [`protocol`]: what has to be known before they are read.
 //! - `path`: how a video is named. `splits`: `train.txt`, `val.txt`, `test.txt`.
 
 pub mod metrics;
 mod path;
+pub mod protocol;
+pub mod run_dir;
+pub mod score;
 mod splits;
 
 use std::path::PathBuf;
@@ -42,4 +46,14 @@ impl BahError {
     fn unreadable(file: &std::path::Path, error: &std::io::Error) -> Self {
         Self::Unreadable { file: file.to_owned(), reason: error.to_string() }
     }
+}
+
+/// SHA-256 in hexadecimal.
+pub(crate) fn digest<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
+    use sha2::{Digest as _, Sha256};
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update(part);
+    }
+    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
