@@ -10,6 +10,7 @@
 pub mod metrics;
 mod path;
 pub mod protocol;
+pub mod report;
 pub mod run_dir;
 pub mod score;
 mod splits;
@@ -50,10 +51,15 @@ impl BahError {
 
 /// SHA-256 in hexadecimal.
 pub(crate) fn digest<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
+    use std::fmt::Write as _;
+
     use sha2::{Digest as _, Sha256};
     let mut hasher = Sha256::new();
     for part in parts {
         hasher.update(part);
     }
-    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hasher.finalize().iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
 }

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::Case;
 
-/// Two systems on the same cases, told apart by McNemar's exact test.
+/// Two systems on the same cases, told apart by `McNemar`'s exact test.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct McNemar {
     /// Cases only the first got right. An abstention is not right.
@@ -15,7 +15,7 @@ pub struct McNemar {
     pub p: f64,
 }
 
-/// McNemar's test on cases in the same order.
+/// `McNemar`'s test on cases in the same order.
 #[must_use]
 pub fn mcnemar(first: &[Case], second: &[Case]) -> McNemar {
     let right = |case: &Case| case.answer == Some(case.truth);

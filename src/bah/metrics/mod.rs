@@ -6,7 +6,7 @@
 //!
 //! - `precision`: average precision and the precision-recall curve.
 //! - `bootstrap`: intervals by drawing whole participants.
-//! - `agreement`: McNemar, kappa, and what a vote of independent judges would reach.
+//! - `agreement`: `McNemar`'s test, kappa, and what a vote of independent judges would reach.
 
 mod agreement;
 mod bootstrap;

@@ -146,8 +146,8 @@ fn kappa_is_scikit_learns() {
 fn independent_judges_of_80_percent_reach_what_the_binomial_says() {
     let judge = |wrong: usize| {
         let case = |n: usize| Case {
-            truth: n % 2 == 0,
-            answer: Some((n % 2 == 0) != (n / 2 == wrong)),
+            truth: n.is_multiple_of(2),
+            answer: Some(n.is_multiple_of(2) != (n / 2 == wrong)),
             score: None,
             participant: 0,
         };
@@ -164,8 +164,9 @@ fn independent_judges_of_80_percent_reach_what_the_binomial_says() {
 fn the_no_skill_rows_of_the_test_set_are_those_of_the_field() {
     let always_yes = Confusion { true_positive: 318, false_positive: 207, ..Confusion::default() };
     let rates = always_yes.rates(Abstentions::LeftOut).unwrap();
-    let per_cent = |value: f64| (value * 1000.0).round() / 10.0;
-    assert_eq!([rates.accuracy, rates.f1, rates.macro_f1].map(per_cent), [60.6, 75.4, 37.7]);
+    #[allow(clippy::cast_possible_truncation, reason = "below 1000")]
+    let per_mille = |value: f64| (value * 1000.0).round() as i32;
+    assert_eq!([rates.accuracy, rates.f1, rates.macro_f1].map(per_mille), [606, 754, 377]);
 }
 
 #[test]

@@ -249,6 +249,9 @@ pub struct Unjudged {
     pub reason: String,
 }
 
+/// A video's lines, by window and then by judge.
+pub type Windows = BTreeMap<(u32, u32), BTreeMap<String, SampleLine>>;
+
 /// A RUN directory, read.
 #[derive(Clone, Debug)]
 pub struct Run {
@@ -257,7 +260,7 @@ pub struct Run {
     /// `run.json`.
     pub info: RunInfo,
     /// By video, window and judge: the line that counts, which is the first with an answer, else the last.
-    pub samples: BTreeMap<String, BTreeMap<(u32, u32), BTreeMap<String, SampleLine>>>,
+    pub samples: BTreeMap<String, Windows>,
     /// Videos that came to their end.
     pub ended: BTreeMap<String, VideoLine>,
     /// Files whose last line was torn and does not count.

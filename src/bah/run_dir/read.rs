@@ -122,10 +122,10 @@ impl Run {
             let spans = video.unjudged.iter().all(|unjudged| is_span(unjudged.span));
             let what = if !known.contains(video.video.as_str()) {
                 not_of_this_run(&video.video)
-            } else if !spans || !(video.elapsed_secs >= 0.0 && video.elapsed_secs < 1e6) {
-                "a time in it is no time".to_owned()
-            } else {
+            } else if spans && (0.0..1e6).contains(&video.elapsed_secs) {
                 continue;
+            } else {
+                "a time in it is no time".to_owned()
             };
             return Err(BahError::Malformed { file: videos, line: *line, what });
         }

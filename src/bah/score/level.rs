@@ -24,7 +24,7 @@ pub enum Kind {
 struct Cases {
     name: String,
     kind: Kind,
-    cases: Vec<Case>,
+    all: Vec<Case>,
 }
 
 /// All systems on the same cases.
@@ -33,7 +33,7 @@ pub(super) struct Systems(Vec<Cases>);
 
 impl Systems {
     pub(super) fn new(judges: &[String], videos: bool) -> Self {
-        let system = |name: &str, kind| Cases { name: name.to_owned(), kind, cases: Vec::new() };
+        let system = |name: &str, kind| Cases { name: name.to_owned(), kind, all: Vec::new() };
         let mut systems: Vec<_> = judges.iter().map(|name| system(name, Kind::Judge)).collect();
         if videos {
             systems.push(system("panel (vote_of_max)", Kind::Panel));
@@ -52,16 +52,16 @@ impl Systems {
         let constant = |answer| Case { answer: Some(answer), score: None, ..*any };
         let cases = judges.chain(panel.iter().copied()).chain([constant(true), constant(false)]);
         for (system, case) in self.0.iter_mut().zip(cases) {
-            system.cases.push(case);
+            system.all.push(case);
         }
     }
 
     pub(super) fn judges(&self) -> Vec<&[Case]> {
-        self.0.iter().filter(|system| system.kind == Kind::Judge).map(|system| system.cases.as_slice()).collect()
+        self.0.iter().filter(|system| system.kind == Kind::Judge).map(|system| system.all.as_slice()).collect()
     }
 
     pub(super) fn panel(&self) -> &[Case] {
-        self.0.iter().find(|system| system.kind == Kind::Panel).map_or(&[], |system| &system.cases)
+        self.0.iter().find(|system| system.kind == Kind::Panel).map_or(&[], |system| &system.all)
     }
 }
 
@@ -121,14 +121,14 @@ pub struct Measured {
 
 /// Measures systems. `participants` is one more than the greatest participant's number.
 pub(super) fn level(systems: &Systems, participants: usize, bootstrap: Bootstrap) -> Level {
-    let cases: Vec<&[Case]> = systems.0.iter().map(|system| system.cases.as_slice()).collect();
+    let cases: Vec<&[Case]> = systems.0.iter().map(|system| system.all.as_slice()).collect();
     let intervals = bootstrap.intervals(&cases, participants);
     let mut measured = Vec::new();
     for (system, [wrong, left_out]) in systems.0.iter().zip(intervals) {
-        let confusion = Confusion::of(&system.cases);
+        let confusion = Confusion::of(&system.all);
         let measure = |abstentions, intervals| Measured {
             rates: confusion.rates(abstentions),
-            average_precision: average_precision(&system.cases, abstentions),
+            average_precision: average_precision(&system.all, abstentions),
             intervals,
         };
         measured.push(System {
@@ -138,7 +138,7 @@ pub(super) fn level(systems: &Systems, participants: usize, bootstrap: Bootstrap
             by_row: confusion.by_row(),
             counted_wrong: measure(Abstentions::CountedWrong, wrong),
             left_out: measure(Abstentions::LeftOut, left_out),
-            curve: curve(&system.cases),
+            curve: curve(&system.all),
         });
     }
     let panel = Confusion::of(systems.panel());

@@ -243,9 +243,12 @@ fn books(run: &Run, judge: &str) -> JudgeBooks {
     books
 }
 
+/// Which group a video is in.
+type Of<'a> = &'a dyn Fn(&VideoInfo) -> Option<String>;
+
 fn breakdown(infos: &[VideoInfo], videos: &[VideoResult]) -> Vec<Group> {
     let question = |info: &VideoInfo| info.question.map(|question| question.to_string());
-    let by: [(&'static str, &dyn Fn(&VideoInfo) -> Option<String>); 4] = [
+    let by: [(&'static str, Of<'_>); 4] = [
         ("question", &question),
         ("gender", &|info| info.gender.clone()),
         ("age_group", &|info| info.age_group.clone()),

@@ -1,13 +1,12 @@
 //! From a RUN's lines back to labels, by the session and the tally that live watching uses. Nothing is counted here.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::bah::run_dir::{Run, Said, SampleLine, Secs, VideoInfo, VideoLine};
+use crate::bah::run_dir::{Run, Said, SampleLine, Secs, VideoInfo, VideoLine, Windows};
 use crate::judge::tally::{Tally, tally};
 use crate::judge::{Abstention, AbstentionReason, Answer, DropReason, Label, LostReason, Outcome};
 use crate::judge::{Score, Verdict, Vote, WindowId};
@@ -157,8 +156,6 @@ pub(crate) fn vote(line: &SampleLine) -> Vote {
         raw: None,
     }
 }
-
-type Windows = BTreeMap<(u32, u32), BTreeMap<String, SampleLine>>;
 
 fn verdict(id: (u32, u32), span: Span, outcome: Outcome) -> Verdict {
     Verdict { window: WindowId { continuity: id.0, index: id.1 }, span, outcome }

@@ -19,7 +19,9 @@ fn run(videos: &[(&str, u8)], judges: &[&str], lines: Vec<SampleLine>, ends: Vec
         torn: Vec::new(),
         outdone: 0,
     };
-    lines.into_iter().for_each(|line| run.add(line));
+    for line in lines {
+        run.add(line);
+    }
     run
 }
 
