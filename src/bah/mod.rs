@@ -5,8 +5,10 @@
 //!
 //! - [`metrics`]: accuracy, F1, average precision, intervals, agreement. Pure.
 //! - [`run_dir`]: what an evaluation writes. [`score`]: its numbers. [`protocol`]: what has to be known before they are read.
+//! - [`report`]: the same for people. [`import`]: result files of the released scripts.
 //! - `path`: how a video is named. `splits`: `train.txt`, `val.txt`, `test.txt`.
 
+pub mod import;
 pub mod metrics;
 mod path;
 pub mod protocol;

@@ -14,7 +14,7 @@ const SERIES: [RGBColor; 6] =
     [RGBColor(2, 0, 1), RGBColor(2, 0, 2), RGBColor(2, 0, 3), RGBColor(2, 0, 4), RGBColor(2, 0, 5), RGBColor(2, 0, 6)];
 
 /// Size in units of the view box; the page scales it.
-const SIZE: (u32, u32) = (640, 420);
+const SIZE: (u32, u32) = (520, 380);
 
 /// Which of the page's series colours the `n`th system has, from 0.
 #[must_use]
@@ -63,9 +63,10 @@ type Drawn = Result<(), Box<dyn std::error::Error>>;
 fn draw_precision_recall(level: &Level, systems: &[(usize, &System)], svg: &mut String) -> Drawn {
     let area = SVGBackend::with_string(svg, SIZE).into_drawing_area();
     let mut chart = ChartBuilder::on(&area)
-        .margin(12)
-        .x_label_area_size(44)
-        .y_label_area_size(56)
+        .margin(16)
+        .margin_right(30)
+        .x_label_area_size(52)
+        .y_label_area_size(68)
         .build_cartesian_2d(0.0..1.0, 0.0..1.02)?;
     mesh(&mut chart, "recall", "precision")?;
     // Who calls at random is as precise as there are positives.
@@ -99,7 +100,7 @@ fn mesh<DB: DrawingBackend>(
 where
     DB::ErrorType: 'static,
 {
-    let text = ("sans-serif", 14).into_font().color(&INK);
+    let text = ("sans-serif", 18).into_font().color(&INK);
     chart
         .configure_mesh()
         .disable_mesh()
@@ -129,11 +130,12 @@ fn draw_intervals(level: &Level, metric: Metric, svg: &mut String) -> Drawn {
     let rows = level.systems.len();
     let area = SVGBackend::with_string(svg, SIZE).into_drawing_area();
     let mut chart = ChartBuilder::on(&area)
-        .margin(12)
-        .x_label_area_size(44)
+        .margin(16)
+        .margin_right(30)
+        .x_label_area_size(52)
         .y_label_area_size(8)
         .build_cartesian_2d(0.0..1.0, 0.0..rows as f64)?;
-    let text = ("sans-serif", 14).into_font().color(&INK);
+    let text = ("sans-serif", 18).into_font().color(&INK);
     chart
         .configure_mesh()
         .disable_y_mesh()
@@ -141,7 +143,7 @@ fn draw_intervals(level: &Level, metric: Metric, svg: &mut String) -> Drawn {
         .light_line_style(TRANSPARENT)
         .bold_line_style(FAINT.mix(0.35))
         .axis_style(FAINT)
-        .x_desc(format!("{} (video level, abstentions counted as wrong)", metric.heading()))
+        .x_desc(metric.heading())
         .x_labels(6)
         .x_label_formatter(&|value| format!("{:.0} %", 100.0 * value))
         .label_style(text.clone())
@@ -159,9 +161,7 @@ fn draw_intervals(level: &Level, metric: Metric, svg: &mut String) -> Drawn {
         }
         chart.draw_series([Circle::new((value, y), 6, colour.filled())])?;
         let label = format!("{} {:.1}", system.name, 100.0 * value);
-        let at = if value > 0.6 { 0.01 } else { value.max(0.02) };
-        let above = y + 0.42;
-        chart.draw_series([Text::new(label, (at, above), text.clone())])?;
+        chart.draw_series([Text::new(label, (0.01, y + 0.5), text.clone())])?;
     }
     area.present()?;
     Ok(())

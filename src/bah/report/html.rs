@@ -148,13 +148,13 @@ fn charts(level: &Level) -> Markup {
         div.charts {
             @for metric in [Metric::Accuracy, Metric::MacroF1] {
                 figure {
-                    figcaption { (metric.heading()) " and its 95 % interval" }
+                    figcaption { (metric.heading()) ", videos, abstentions counted as wrong; 95 % intervals" }
                     (PreEscaped(chart::intervals(level, metric)))
                 }
             }
             @if let Some(svg) = chart::precision_recall(level) {
                 figure {
-                    figcaption { "Precision over recall; dashed: chance" }
+                    figcaption { "Precision over recall, videos with scores; dashed: chance" }
                     (PreEscaped(svg))
                     p.legend {
                         @for (n, system) in level.systems.iter().enumerate().filter(|(_, system)| !system.curve.is_empty()) {

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::Markup;
 use super::table::{Cell, Table, latex, markdown};
+use crate::bah::import::Released;
 use crate::bah::metrics::{Abstentions, Metric};
 use crate::bah::protocol::{Finding, PAPER_TABLE, PAPER_TEST, Severity};
 use crate::bah::score::{Between, Group, Kind, Level, Scored, System};
@@ -79,6 +80,7 @@ impl Section {
 pub fn sections(scored: &Scored) -> Vec<Section> {
     let mut all = vec![head(scored)];
     all.push(side_by_side(scored));
+    all.extend(scored.released.as_ref().map(released));
     all.extend(level("Video level", &scored.video));
     if let Some(clip) = &scored.clip {
         let mut sections = level("Clip level, truth by annotated intervals", clip);
@@ -213,6 +215,47 @@ fn level(title: &str, level: &Level) -> Vec<Section> {
         last.tables.push(confusion(level));
     }
     sections
+}
+
+/// The released scripts' numbers of the same files, and what changes without their mistakes.
+fn released(released: &Released) -> Section {
+    let mut table =
+        Table::new(["", "videos as released", "accuracy", "F1", "videos", "accuracy corrected", "F1 corrected"]);
+    for row in &released.rows {
+        let (old, new) = (row.released, row.corrected);
+        table.push([
+            Cell::from(row.name.as_str()),
+            row.videos.into(),
+            Cell::Percent(old.map(|rates| rates.accuracy), None),
+            Cell::Percent(old.map(|rates| rates.f1), None),
+            new.map_or(0, |rates| rates.n).into(),
+            Cell::Percent(new.map(|rates| rates.accuracy), None),
+            Cell::Percent(new.map(|rates| rates.f1), None),
+        ]);
+    }
+    let mut section = Section::new(2, "As the released scripts count, and without their mistakes").note(
+        "As released, an answer that cannot be read is \"No\" for its video, and the vote leaves out videos that a file lacks. \
+         Corrected, it is an abstention, every video counts, and an undecided one counts as wrong.",
+    );
+    if !released.left_out_of_the_vote.is_empty() {
+        let n = released.left_out_of_the_vote.len();
+        section.notes.push(format!("{n} videos are not in every file, and so not in the released vote."));
+    }
+    section.tables.push(table);
+    let mut changed = Table::new(["video whose label changes", "by", "as released", "corrected"]);
+    let word = |label: Option<bool>, none: &str| match label {
+        Some(true) => "Yes".to_owned(),
+        Some(false) => "No".to_owned(),
+        None => none.to_owned(),
+    };
+    for row in &released.changed {
+        let (old, new) = (word(row.released, "left out"), word(row.corrected, "undecided"));
+        changed.push([Cell::from(row.video.as_str()), row.name.as_str().into(), old.into(), new.into()]);
+    }
+    if changed.rows.is_empty() {
+        return section.note("No video's label changes.");
+    }
+    section.table(changed)
 }
 
 /// Counts, and each row divided by its sum.

@@ -18,6 +18,7 @@ pub use compare::{Between, between};
 pub use level::{Kind, Level, Measured, System};
 pub use replay::{ClipResult, LabelWord, UnjudgedTime, VideoResult};
 
+use super::import::Released;
 use super::metrics::{Abstentions, Bootstrap, Case, Confusion, Independent, McNemar, Pair, Rates};
 use super::metrics::{independent_vote, mcnemar, pair};
 use super::protocol::{self, Finding};
@@ -52,6 +53,9 @@ pub struct Scored {
     pub findings: Vec<Finding>,
     /// How intervals were drawn.
     pub bootstrap: Bootstrap,
+    /// What the released scripts make of the same files; only of imported ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub released: Option<Released>,
     /// Video level.
     pub video: Level,
     /// Clip level, by annotated intervals; None under early stop.
@@ -203,6 +207,7 @@ pub fn score(run: &Run, bootstrap: Bootstrap) -> Scored {
         panel: run.info.panel.clone(),
         findings: protocol::check(run, &videos),
         bootstrap,
+        released: None,
         clip: clips(&|_, clip| clip.truth),
         clip_video_truth: clips(&|video, _| Some(video.label == 1)),
         clips_without_truth: videos.iter().flat_map(|v| &v.clips).filter(|clip| clip.truth.is_none()).count() as u64,

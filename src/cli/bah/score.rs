@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::bah::BahError;
+use crate::bah::import::import;
 use crate::bah::metrics::Bootstrap;
 use crate::bah::report::{Markup, tables};
 use crate::bah::run_dir::{Run, RunInfo};
@@ -43,10 +44,17 @@ impl Runs {
     /// Reads and scores them.
     pub(super) fn score(&self) -> Result<Scores, BahError> {
         let bootstrap = Bootstrap { draws: self.draws, seed: self.seed };
+        let (files, dirs): (Vec<PathBuf>, Vec<PathBuf>) = self.paths.iter().cloned().partition(|path| path.is_file());
         let mut runs = Vec::new();
-        for dir in &self.paths {
+        for dir in &dirs {
             let run = Run::open(dir)?;
             runs.push((score(&run, bootstrap), run.info));
+        }
+        if !files.is_empty() {
+            let imported = import(&files)?;
+            let mut scored = score(&imported.run, bootstrap);
+            scored.released = Some(imported.compare(&scored));
+            runs.push((scored, imported.run.info));
         }
         let scores: Vec<Scored> = runs.iter().map(|(scored, _)| scored.clone()).collect();
         let between = between(&scores);

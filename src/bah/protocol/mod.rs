@@ -293,3 +293,6 @@ fn some(names: &[impl AsRef<str>]) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;
