@@ -10,6 +10,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "this is the file that the bans on spawning point to")]
 
+mod jobs;
 mod prepare;
 
 use std::convert::Infallible;
@@ -32,6 +33,8 @@ use crate::time::{MediaTime, monotonic};
 use crate::watch::{Grace, Judges, Watcher};
 use crate::window::{Cut, Cutting, Timeline, Window};
 use prepare::{cutting, spec};
+
+pub use jobs::{in_parallel, interruptible, play};
 
 /// Frames that may wait between a source's threads and its cutter: about a second of both streams.
 const FRAMES: usize = 64;

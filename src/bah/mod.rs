@@ -3,12 +3,18 @@
 //! BAH (Gonzalez-Gonzalez et al., arXiv 2505.19328) is released on request; none of it is part of this project. The
 //! preparation is that of Tang et al. (arXiv 2603.13406, Sec. II and Algorithm 1).
 //!
-//! - [`metrics`]: accuracy, F1, average precision, intervals, agreement. Pure.
-//! - [`run_dir`]: what an evaluation writes. [`score`]: its numbers. [`protocol`]: what has to be known before they are read.
-//! - [`report`]: the same for people. [`import`]: result files of the released scripts.
-//! - `path`: how a video is named. `splits`: `train.txt`, `val.txt`, `test.txt`.
+//! - `path`: how a video is named. `splits`: `train.txt`, `val.txt`, `test.txt`. `yaml`, `annotations`, `metadata`: the YAML
+//!   files, as they stream by. `dataset`: all of them together.
+//! - [`inspect`]: what is wrong with it. [`algorithm`]: which clips training data is made of.
+//! - [`run_dir`]: what an evaluation writes. [`metrics`], [`score`]: its numbers. [`protocol`]: what has to be known before they
+//!   are read. [`report`]: the same for people. [`import`]: result files of the released scripts.
 
+pub mod algorithm;
+mod annotations;
+mod dataset;
 pub mod import;
+pub mod inspect;
+mod metadata;
 pub mod metrics;
 mod path;
 pub mod protocol;
@@ -16,9 +22,13 @@ pub mod report;
 pub mod run_dir;
 pub mod score;
 mod splits;
+mod yaml;
 
 use std::path::PathBuf;
 
+pub use annotations::{Annotation, FrameLabel, Interval, read_annotations};
+pub use dataset::{ANNOTATIONS, Annotated, Dataset, METADATA, Video};
+pub use metadata::{Participant, read_metadata};
 pub use path::VideoPath;
 pub use splits::{Split, SplitLine, read_split};
 
@@ -34,14 +44,24 @@ pub enum BahError {
         reason: String,
     },
     /// Its text is not what it should be.
-    #[error("{}:{line}: {what}", file.display())]
+    #[error("{}:{line}:{} {what}", file.display(), column.map(|c| format!("{c}:")).unwrap_or_default())]
     Malformed {
         /// The file.
         file: PathBuf,
         /// Line, from 1.
         line: usize,
+        /// Column, from 1, where it is known.
+        column: Option<usize>,
         /// What is wrong, and what should stand there.
         what: String,
+    },
+    /// There are no split files.
+    #[error("{}: has no split files; looked for {looked} (`--splits DIR` names another folder)", root.display())]
+    NoSplits {
+        /// The dataset's folder.
+        root: PathBuf,
+        /// What was looked for below it.
+        looked: String,
     },
 }
 

@@ -20,7 +20,7 @@ impl VideoPath {
                 "{text:?} leads out of the dataset's folder; a path must be relative and without `..`"
             ));
         }
-        if text.rsplit('/').next().is_none_or(|name| name.len() <= 4 || !name.ends_with(".mp4")) {
+        if text.rsplit('/').next().and_then(|name| name.strip_suffix(".mp4")).is_none_or(str::is_empty) {
             return Err(format!("{text:?} is not the path of an .mp4 file"));
         }
         Ok(Self(text.into()))

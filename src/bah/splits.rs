@@ -62,7 +62,7 @@ pub fn read_split(file: &Path) -> Result<Vec<SplitLine>, BahError> {
     let mut lines = Vec::new();
     for (line, bytes) in (1..).zip(BufReader::new(opened).split(b'\n')) {
         let bytes = bytes.map_err(|e| BahError::unreadable(file, &e))?;
-        let wrong = |what: String| BahError::Malformed { file: file.to_owned(), line, what };
+        let wrong = |what: String| BahError::Malformed { file: file.to_owned(), line, column: None, what };
         let text = std::str::from_utf8(&bytes).map_err(|_| wrong("is not UTF-8 text".into()))?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(text).trim_end_matches('\r');
         if text.trim().is_empty() {

@@ -4,7 +4,10 @@ mod inspect;
 mod report;
 mod score;
 
+use std::io::IsTerminal as _;
+
 use clap::Subcommand;
+use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Exit;
 
@@ -25,4 +28,18 @@ pub(super) fn run(command: &Command) -> Exit {
         Command::Score(options) => score::run(options),
         Command::Report(options) => report::run(options),
     }
+}
+
+/// One job a core.
+fn default_jobs() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// A bar on stderr with rate and time left; hidden where stderr is no terminal.
+fn progress(what: &'static str) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} {msg}, {per_sec:.1}, {eta} left");
+    ProgressBar::new(0).with_message(what).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }

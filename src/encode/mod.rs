@@ -4,10 +4,13 @@
 //! chooses them, at 2 fps, are the only form that vLLM and ms-swift read alike.
 //!
 //! - `still`: a picked picture to the JPEG that is held; `colour`: into JFIF's colours before that.
+//! - `movie`: every picture of a span, for training data; `movie_times`: without the time of day.
 //! - `transcode`: held JPEGs to another size, or to H.264. `mp4`, `wav`: the files.
 
 mod clip;
 mod colour;
+mod movie;
+mod movie_times;
 mod mp4;
 mod still;
 mod transcode;
@@ -24,7 +27,9 @@ use crate::config::ClipCodec;
 use crate::window::{Still, Window};
 
 pub use clip::{Clip, ClipSet};
+pub use movie::MovieWriter;
 pub use still::StillEncoder;
+pub use wav::write as wav;
 
 /// Why a picture or a clip could not be encoded.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +49,14 @@ pub enum EncodeError {
     /// Held pictures could not be encoded for a clip.
     #[error("the pictures of a window could not be encoded: {0}")]
     Transcode(String),
+    /// A clip of training data could not be encoded or written.
+    #[error("{file}: could not be written: {reason}")]
+    Movie {
+        /// The file.
+        file: String,
+        /// GStreamer's or the system's word.
+        reason: String,
+    },
 }
 
 /// The clips of a window: one for each of `sizes` (the `max_pixels` that judges ask for). Blocking; some milliseconds.

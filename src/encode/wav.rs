@@ -4,8 +4,9 @@ use bytes::{BufMut, Bytes};
 
 use crate::window::SAMPLE_RATE;
 
-/// The file of these values.
-pub(super) fn write(pcm: &[i16]) -> Bytes {
+/// The WAV file of these values: 16 kHz mono.
+#[must_use]
+pub fn write(pcm: &[i16]) -> Bytes {
     let bytes = u32::try_from(pcm.len() * 2).unwrap_or(u32::MAX);
     let mut out = Vec::with_capacity(44 + pcm.len() * 2);
     out.put_slice(b"RIFF");

@@ -7,6 +7,7 @@
 //! - `pipeline`: a description becomes a running pipeline, its frames [`Incoming`] messages.
 //! - `pace`: keeps a recording's two streams together.
 //! - `supervise`: runs a source to its end; a camera is reconnected for ever. `diagnose`: what GStreamer's errors mean.
+//! - `probe`: what a recording's headers say.
 //! - `device`: which pipeline opens a device of this machine. `listing`: which devices there are.
 
 mod description;
@@ -16,6 +17,7 @@ mod image;
 mod listing;
 mod pace;
 mod pipeline;
+mod probe;
 mod supervise;
 
 use std::path::PathBuf;
@@ -28,6 +30,7 @@ pub use description::Description;
 pub use device::{description, missing_packages};
 pub use image::{Image, Matrix};
 pub use listing::{Device, DeviceKind, devices};
+pub use probe::{Probe, probe};
 pub use supervise::{Retry, supervise};
 
 /// Where media comes from.

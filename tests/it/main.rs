@@ -8,6 +8,7 @@
     reason = "a matter of speed and of interfaces, which tests have none of"
 )]
 
+mod bah;
 mod cli;
 mod devices;
 mod gate;

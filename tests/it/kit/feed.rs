@@ -44,6 +44,11 @@ impl Cover {
     }
 }
 
+/// Mark 0 where one of the spans is.
+fn within(spans: &[Range<f64>], secs: f64) -> u8 {
+    u8::from(spans.iter().any(|span| span.contains(&secs)))
+}
+
 /// How source time becomes a timestamp.
 #[derive(Clone, Copy, Debug)]
 pub struct Stamp {
@@ -73,6 +78,8 @@ pub struct Pictures {
     pub cover: Cover,
     /// Marks by window.
     pub marks: Marks,
+    /// Seconds that carry mark 0 besides.
+    pub spans: Vec<Range<f64>>,
 }
 
 impl Pictures {
@@ -104,7 +111,7 @@ impl Pictures {
         let chroma_stride = (width / 2).next_multiple_of(4);
         let mut bytes = vec![128; stride * height + 2 * chroma_stride * (height / 2)];
         let window = ((self.secs(n) + 1e-6) / WINDOW_SECS) as u64;
-        let marks = self.marks.get(&window).copied().unwrap_or(0);
+        let marks = self.marks.get(&window).copied().unwrap_or(0) | within(&self.spans, self.secs(n) + 1e-6);
         codes::paint(&mut bytes, stride, width, height, codes::FrameCode { frame: n as u32, marks });
         // Colour that turns slowly in the lower half.
         let (quarter, plane) = (height / 4, chroma_stride * (height / 2));
@@ -143,6 +150,8 @@ pub struct Sound {
     pub cover: Cover,
     /// Marks by window.
     pub marks: Marks,
+    /// Seconds that carry mark 0 besides: the blocks whose middles lie there.
+    pub spans: Vec<Range<f64>>,
     /// Seconds by which what is heard lags behind what is seen.
     pub lag: f64,
     /// Samples fed ahead, to make up for the encoder's delay.
@@ -180,7 +189,10 @@ impl Sound {
             let count = STEP.min(end - next);
             let content = next as i64 + this.ahead as i64 - (this.lag * rate).round() as i64;
             let per_window = tones::BLOCKS_PER_SEC * WINDOW_SECS as u64;
-            let marks = |block: u64| this.marks.get(&(block / per_window)).copied().unwrap_or(0);
+            let marks = |block: u64| {
+                let middle = (block as f64 + 0.5) / tones::BLOCKS_PER_SEC as f64;
+                this.marks.get(&(block / per_window)).copied().unwrap_or(0) | within(&this.spans, middle)
+            };
             let made = tones::sound(MADE_RATE, content.max(0) as u64, count as usize, marks);
             let bytes = made.iter().flat_map(|x| x.to_le_bytes()).collect();
             let _ = src.push_buffer(buffer(bytes, stamp.nanos(next as f64 / rate), count as f64 / rate));

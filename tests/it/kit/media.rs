@@ -42,8 +42,15 @@ impl Recipe {
     /// `secs` seconds of 320x240 at 25 frames a second with sound, in MP4, nothing planted.
     pub fn new(secs: f64) -> Self {
         let cover = Cover { span: 0.0..secs, holes: Vec::new() };
-        let pictures = Pictures { width: 320, height: 240, fps: (25, 1), cover: cover.clone(), marks: Marks::new() };
-        let sound = Sound { cover, marks: Marks::new(), lag: 0.0, ahead: ENCODER_DELAY };
+        let pictures = Pictures {
+            width: 320,
+            height: 240,
+            fps: (25, 1),
+            cover: cover.clone(),
+            marks: Marks::new(),
+            spans: Vec::new(),
+        };
+        let sound = Sound { cover, marks: Marks::new(), spans: Vec::new(), lag: 0.0, ahead: ENCODER_DELAY };
         Self {
             pictures: Some(pictures),
             sound: Some(sound),
@@ -83,6 +90,11 @@ impl Recipe {
     /// Plants marks (four bits) in the sound of these windows.
     pub fn plant_sound(self, windows: &[u64], marks: u8) -> Self {
         self.edit(|_| (), |s| windows.iter().for_each(|w| *s.marks.entry(*w).or_default() |= marks))
+    }
+
+    /// Plants mark 0 in pictures and sound of these source seconds.
+    pub fn plant_spans(self, spans: &[Range<f64>]) -> Self {
+        self.edit(|p| p.spans.extend_from_slice(spans), |s| s.spans.extend_from_slice(spans))
     }
 
     /// No pictures.
@@ -269,6 +281,11 @@ pub fn run_to_end(pipeline: &gst::Pipeline) {
     }
 }
 
+/// Where made things are kept: `target/tmp`, which an example has none of.
+pub fn store() -> PathBuf {
+    option_env!("CARGO_TARGET_TMPDIR").map_or_else(std::env::temp_dir, PathBuf::from)
+}
+
 /// The file `make` writes for `recipe`, from the store if it is there. Concurrent calls for one recipe make it once.
 fn kept(recipe: &impl Debug, extension: &str, make: impl FnOnce(&Path)) -> PathBuf {
     static MADE: LazyLock<Mutex<HashMap<u64, Arc<Mutex<()>>>>> = LazyLock::new(Mutex::default);
@@ -279,7 +296,7 @@ fn kept(recipe: &impl Debug, extension: &str, make: impl FnOnce(&Path)) -> PathB
     let key = hasher.finish();
     let lock = Arc::clone(MADE.lock().expect("no recipe panicked").entry(key).or_default());
     let _making = lock.lock().expect("this recipe failed before");
-    let store = Path::new(env!("CARGO_TARGET_TMPDIR")).join("planted");
+    let store = store().join("planted");
     let path = store.join(format!("{key:016x}.{extension}"));
     if !path.exists() {
         std::fs::create_dir_all(&store).expect("target/tmp is writable");

@@ -2,6 +2,7 @@
 //!
 //! - [`codes`]: the frame number burnt into a picture. [`tones`]: the source time carried by the sound.
 //! - [`media`]: recordings made of both, in every shape the tests need. [`decode`]: what a recording or stream holds.
+//! - [`bah`]: a small dataset in exactly BAH's format.
 //! - [`scenes`]: recordings of faces and voices, for the gate.
 //! - [`endpoint`]: a judge that decodes what it is sent and answers from what it saw. A stand-in: it judges nobody.
 //! - [`rtsp`]: a camera. [`pulse`]: microphones. [`pipewire`]: a webcam. [`proxy`]: a bad network. [`run`]: the program itself, as a user runs it.
@@ -20,6 +21,7 @@
 #![allow(clippy::doc_markdown, clippy::format_push_string, reason = "prose and pipeline text")]
 #![allow(clippy::large_stack_arrays, reason = "a second of silence")]
 
+pub mod bah;
 pub mod behaviour;
 pub mod clip;
 pub mod codes;
