@@ -159,6 +159,7 @@ fn spec(path: &Path, description: &Description) -> Spec {
         description: description.clone(),
         realtime: false,
         once: true,
+        delay: std::time::Duration::ZERO,
     }
 }
 

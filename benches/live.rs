@@ -43,7 +43,8 @@ impl Scene {
     }
 }
 
-fn write_panel(path: &Path, base_url: &str) {
+/// A panel of one.
+pub fn write_panel(path: &Path, base_url: &str) {
     let text = format!("[[judge]]\nname = \"one\"\nbase_url = \"{base_url}\"\nmodel = \"planted\"\n");
     std::fs::write(path, text).expect("the folder is writable");
 }

@@ -1,11 +1,12 @@
 //! What watching costs: CPU, bytes, memory, latency. `make bench`, or `cargo bench -- NAME...` with some of
-//! `cost codecs training memory latency`.
+//! `cost codecs training memory latency vga qvga start isolation`.
 //!
 //! Prints tables; judges nothing and is not run in CI. Every table says what was measured, on what data, how often, and by
 //! which metric. CPU is user + system time of a process of its own, so other load disturbs it little; latency it disturbs.
 //!
 //! - `cost`: a recording decoded and cut, against its plain decoding. `codecs`: a window's pictures as JPEG and as H.264;
-//!   `training`: how well the published preparation keeps them. `live`: memory and latency of the program on cameras.
+//!   `training`: how well the published preparation keeps them. `live`: memory and latency of the program on cameras. `many`:
+//!   many of them at once.
 //! - `recordings`: the media. `process`: processes and their CPU and memory. `table`: what is printed.
 
 #![allow(clippy::disallowed_methods, reason = "measures with threads and clocks of its own")]
@@ -22,6 +23,7 @@ mod cost;
 #[path = "../tests/it/kit/mod.rs"]
 mod kit;
 mod live;
+mod many;
 mod process;
 mod recordings;
 mod table;
@@ -34,12 +36,16 @@ fn main() {
     {
         return child(rest);
     }
-    let parts: [(&str, fn()); 5] = [
+    let parts: [(&str, fn()); 9] = [
         ("cost", cost::run),
         ("codecs", codecs::run),
         ("training", training::run),
         ("memory", live::memory),
         ("latency", live::latency),
+        ("vga", many::vga),
+        ("qvga", many::qvga),
+        ("start", many::start),
+        ("isolation", many::isolation),
     ];
     let wrong: Vec<&String> = args.iter().filter(|arg| !parts.iter().any(|(name, _)| name == arg)).collect();
     if !wrong.is_empty() {

@@ -25,6 +25,7 @@ fn main() -> anyhow::Result<()> {
         description: Description::shipped("file.gst", None)?,
         realtime: false,
         once: true,
+        delay: std::time::Duration::ZERO,
     };
     let cutting = Cutting {
         window: MediaTime::from_millis(5000),

@@ -3,38 +3,34 @@
 //! Several windows may be before the panel at once. Of a live source at most one more waits, the newest: an older one is
 //! dropped, and counted. A recording waits instead.
 
-use std::collections::BTreeSet;
-use std::pin::Pin;
+mod ask;
+pub mod measure;
+mod plan;
+
 use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::alert::{Event, EventKind, SourceState, WindowQuality};
-use crate::config::{ClipCodec, Config, Judging};
-use crate::encode::{ClipSet, clips};
-use crate::judge::panel::{Due, Panel};
-use crate::judge::{DropReason, LostReason, Outcome, SkipReason, Verdict, Vote};
-use crate::run::{FromSource, Item, blocking};
-use crate::session::{Rule, Session, SessionKind, SessionSettings};
+use crate::gate::Decision;
+use crate::judge::panel::Due;
+use crate::judge::{DropReason, LostReason, Outcome, SkipReason, Verdict};
+use crate::run::{FromSource, Item};
+use crate::session::Session;
 use crate::source::{Loss, SourceError};
 use crate::time::{MediaTime, Span, monotonic, wall};
 use crate::window::{Cut, Window};
+use ask::{Judgement, Noticed, Waiting, dropped, judge, quality, verdict};
+use measure::{Found, Measuring, Queued};
+pub use plan::{Judges, Plan, session_settings};
 
 /// No source has more windows before the panel at once, whatever its limits.
 const MOST_IN_FLIGHT: usize = 32;
 /// After the grace, a source that was stopped has so long to say where it ended.
 const DRAIN: std::time::Duration = std::time::Duration::from_millis(300);
-
-/// Who judges a source's windows.
-pub enum Judges {
-    /// The embedded cue index, which has judged them already when they come.
-    Embedded,
-    /// A panel of endpoints.
-    Panel(Arc<Panel>),
-}
 
 /// What came of a source.
 #[derive(Debug, Default)]
@@ -45,35 +41,6 @@ pub struct Watched {
     pub error: Option<SourceError>,
 }
 
-/// The settings that every session of this configuration begins with.
-#[must_use]
-pub fn session_settings(config: &Config) -> SessionSettings {
-    let (judges, thresholds, kind) = match &config.judging {
-        Judging::Cues { .. } => (vec![crate::judge::cues::JUDGE.into()], Vec::new(), SessionKind::Heuristic),
-        Judging::Panel(judges) => (
-            judges.iter().map(|j| Arc::clone(&j.name)).collect(),
-            judges.iter().map(|j| j.threshold).collect(),
-            SessionKind::Panel,
-        ),
-    };
-    SessionSettings {
-        judges,
-        thresholds,
-        rule: match config.session.rule {
-            crate::config::Rule::VoteOfMax => Rule::VoteOfMax,
-            crate::config::Rule::MaxOfVote => Rule::MaxOfVote,
-        },
-        early_stop: config.session.early_stop,
-        min_coverage: config.session.min_coverage,
-        open_windows: config.session.open_windows,
-        clear_windows: config.session.clear_windows,
-        cooldown: config.session.cooldown,
-        kind,
-    }
-}
-
-type Judged = (Verdict, WindowQuality);
-
 /// The time at which what is still under way is given up; set when the program is stopped.
 pub type Grace = watch::Receiver<Option<tokio::time::Instant>>;
 
@@ -81,9 +48,8 @@ pub type Grace = watch::Receiver<Option<tokio::time::Instant>>;
 pub struct Watcher {
     name: Arc<str>,
     live: bool,
-    judges: Judges,
-    codec: ClipCodec,
-    settings: Arc<SessionSettings>,
+    /// What the next session begins with, and while there is one what it began with.
+    plan: Arc<Plan>,
     events: mpsc::Sender<Event>,
     grace: Grace,
     /// Numbers the events outside any session.
@@ -93,8 +59,11 @@ pub struct Watcher {
     continuity: u32,
     /// End of the session time that is known.
     now: MediaTime,
-    in_flight: FuturesUnordered<Pin<Box<dyn Future<Output = Judged> + Send>>>,
-    waiting: Option<(Box<Window>, Instant)>,
+    measuring: Measuring,
+    in_flight: FuturesUnordered<Judgement>,
+    /// How many of those have a place before the panel.
+    asked: usize,
+    waiting: Option<Waiting>,
     /// The session is over once nothing of it is under way.
     ending: Option<MediaTime>,
     lost: Option<(Instant, SourceState)>,
@@ -104,23 +73,14 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// A task for the source of this name.
+    /// A task for the source of this name, whose first session begins with `plan`.
     #[must_use]
-    pub fn new(
-        name: &str,
-        live: bool,
-        judges: Judges,
-        codec: ClipCodec,
-        settings: Arc<SessionSettings>,
-        events: mpsc::Sender<Event>,
-        grace: Grace,
-    ) -> Self {
+    pub fn new(name: &str, live: bool, plan: Arc<Plan>, events: mpsc::Sender<Event>, grace: Grace) -> Self {
         Self {
             name: name.into(),
             live,
-            judges,
-            codec,
-            settings,
+            measuring: Measuring::new(plan.desk.clone(), plan.station(name)),
+            plan,
             events,
             grace,
             scope: uuid::Uuid::now_v7().to_string().into(),
@@ -129,6 +89,7 @@ impl Watcher {
             continuity: 0,
             now: MediaTime::ZERO,
             in_flight: FuturesUnordered::new(),
+            asked: 0,
             waiting: None,
             ending: None,
             lost: None,
@@ -142,16 +103,22 @@ impl Watcher {
         let (mut open, mut grace) = (true, self.grace.clone());
         loop {
             self.admit();
-            if let (Some(elapsed), true) = (self.ending, self.in_flight.is_empty() && self.waiting.is_none()) {
+            if let (Some(elapsed), true) = (self.ending, self.is_idle()) {
                 self.end_session(elapsed).await;
             }
-            if !open && self.in_flight.is_empty() && self.waiting.is_none() {
+            if !open && self.is_idle() {
                 break;
             }
-            let takes_more = open && self.ending.is_none() && (self.live || self.waiting.is_none());
+            let room =
+                self.live || (self.waiting.is_none() && (self.measuring.is_idle() || !self.plan.measures_first()));
+            let takes_more = open && self.ending.is_none() && room;
             let until = *grace.borrow();
             tokio::select! {
-                Some((verdict, quality)) = self.in_flight.next(), if !self.in_flight.is_empty() => self.apply(&verdict, Some(quality)).await,
+                Some(judged) = self.in_flight.next(), if !self.in_flight.is_empty() => {
+                    self.asked -= usize::from(judged.asked);
+                    self.apply(&judged.verdict, Some(judged.quality)).await;
+                }
+                (queued, found) = self.measuring.next() => self.measured(queued, found).await,
                 item = queue.recv(), if takes_more => match item {
                     Some(item) => self.take(item).await,
                     None => {
@@ -190,17 +157,8 @@ impl Watcher {
 
     async fn take(&mut self, item: Item) {
         match item {
-            Item::Read(window, vote) => {
-                let verdict = verdict(&window, vec![vote]);
-                self.reach(window.span.end());
-                self.apply(&verdict, Some(WindowQuality::from(&*window))).await;
-            }
-            Item::Skipped(window, skip) => {
-                self.reach(window.span.end());
-                let outcome = Outcome::Skipped(SkipReason::Gate(skip));
-                let verdict = Verdict { window: window.id, span: window.span, outcome };
-                self.apply(&verdict, Some(WindowQuality::from(&*window))).await;
-            }
+            // It is told between two sessions, and before it nothing of the next was.
+            Item::Plan(plan) => self.plan = plan,
             Item::From(FromSource::Cut(cut, at)) => self.cut(cut, at).await,
             Item::From(FromSource::Lost(loss)) => self.source_lost(loss).await,
             Item::From(FromSource::Restored) => self.source_restored().await,
@@ -229,7 +187,8 @@ impl Watcher {
             Cut::SessionBegan => {
                 self.now = MediaTime::ZERO;
                 let id = uuid::Uuid::now_v7().to_string().into();
-                let mut session = Session::new(id, Arc::clone(&self.name), Arc::clone(&self.settings));
+                self.measuring = Measuring::new(self.plan.desk.clone(), self.plan.station(&self.name));
+                let mut session = Session::new(id, Arc::clone(&self.name), Arc::clone(&self.plan.settings));
                 let event = session.start(wall());
                 self.session = Some(session);
                 self.send(event).await;
@@ -241,14 +200,7 @@ impl Watcher {
                     tracing::warn!(source = %self.name, "this source has no {missing}; judges that need them abstain");
                 }
             }
-            Cut::Window(window) => {
-                self.reach(window.span.end());
-                if let Some((older, _)) = self.waiting.replace((window, at)) {
-                    let quality = WindowQuality::from(&*older);
-                    let outcome = Outcome::Dropped(DropReason::Overload);
-                    self.apply(&Verdict { window: older.id, span: older.span, outcome }, Some(quality)).await;
-                }
-            }
+            Cut::Window(window) => self.window(window.into(), at).await,
             Cut::Unjudgeable { id, span, reason } => {
                 self.reach(span.end());
                 self.apply(&Verdict { window: id, span, outcome: Outcome::Lost(reason) }, None).await;
@@ -270,21 +222,74 @@ impl Watcher {
         }
     }
 
-    /// Puts the waiting window before the panel if there is room.
-    fn admit(&mut self) {
-        let Judges::Panel(panel) = &self.judges else { return };
-        let room = panel.windows_at_once().min(MOST_IN_FLIGHT);
-        if self.in_flight.len() >= room {
+    /// A window came: to be measured, and before the panel after that or at the same time.
+    async fn window(&mut self, window: Arc<Window>, at: Instant) {
+        self.reach(window.span.end());
+        if self.plan.measures_first() {
+            let older = self.measuring.push(Queued { window, at, flags: None }, self.live);
+            if let Some(Queued { window, .. }) = older {
+                let outcome = Outcome::Dropped(DropReason::Overload);
+                let verdict = Verdict { window: window.id, span: window.span, outcome };
+                self.apply(&verdict, Some(WindowQuality::from(&*window))).await;
+            }
             return;
         }
-        let Some((window, at)) = self.waiting.take() else { return };
+        let (flags, noticed) = oneshot::channel();
+        // An older one that is let go is judged without flags.
+        drop(self.measuring.push(Queued { window: Arc::clone(&window), at, flags: Some(flags) }, self.live));
+        self.wait(Waiting { window, at, flags: Noticed::Soon(noticed) });
+    }
+
+    /// A window was measured before it is known what becomes of it.
+    async fn measured(&mut self, Queued { window, at, .. }: Queued, found: Option<Found>) {
+        let Some(Found { flags, decision, vote }) = found else {
+            tracing::error!(source = %self.name, "a window could not be measured: the thread broke off, which is a defect of this program");
+            return match &self.plan.judges {
+                Judges::Panel(_) => self.wait(Waiting { window, at, flags: Noticed::Now(None) }),
+                Judges::Embedded(_) => {
+                    let vote = crate::judge::cues::CueJudge::broken_off();
+                    self.apply(&verdict(&window, vec![vote]), Some(quality(&window, None))).await;
+                }
+            };
+        };
+        let noticed = Some(quality(&window, Some(flags)));
+        match (decision, vote) {
+            (Decision::Skip(skip), _) => {
+                let outcome = Outcome::Skipped(SkipReason::Gate(skip));
+                self.apply(&Verdict { window: window.id, span: window.span, outcome }, noticed).await;
+            }
+            (_, Some(vote)) => self.apply(&verdict(&window, vec![vote]), noticed).await,
+            (_, None) => self.wait(Waiting { window, at, flags: Noticed::Now(Some(flags)) }),
+        }
+    }
+
+    /// The newest window waits; one that waited is dropped for it.
+    fn wait(&mut self, newest: Waiting) {
+        if let Some(older) = self.waiting.replace(newest) {
+            self.in_flight.push(Box::pin(dropped(older)));
+        }
+    }
+
+    /// Puts the waiting window before the panel if there is room.
+    fn admit(&mut self) {
+        let Judges::Panel(panel) = &self.plan.judges else { return };
+        if self.asked >= panel.windows_at_once().min(MOST_IN_FLIGHT) {
+            return;
+        }
+        let Some(waiting) = self.waiting.take() else { return };
         let asks: Vec<bool> = match &self.session {
             Some(session) => panel.judges().iter().map(|j| session.asks(&j.config().name)).collect(),
             None => Vec::new(),
         };
-        let due = if self.live { Due::After(at.into()) } else { Due::AfterSending };
-        let panel = Arc::clone(panel);
-        self.in_flight.push(Box::pin(judge(panel, window, at, self.codec, asks, due, Arc::clone(&self.name))));
+        let due = if self.live { Due::After(waiting.at.into()) } else { Due::AfterSending };
+        self.asked += 1;
+        let (panel, source) = (Arc::clone(panel), Arc::clone(&self.name));
+        self.in_flight.push(Box::pin(judge(panel, waiting, self.plan.codec, asks, due, source)));
+    }
+
+    /// Whether nothing of the session is under way.
+    fn is_idle(&self) -> bool {
+        self.in_flight.is_empty() && self.waiting.is_none() && self.measuring.is_idle()
     }
 
     async fn apply(&mut self, verdict: &Verdict, quality: Option<WindowQuality>) {
@@ -366,41 +371,6 @@ async fn expire(until: Option<tokio::time::Instant>) {
         Some(until) => tokio::time::sleep_until(until).await,
         None => std::future::pending().await,
     }
-}
-
-fn verdict(window: &Window, votes: Vec<Vote>) -> Verdict {
-    Verdict { window: window.id, span: window.span, outcome: Outcome::Votes(votes) }
-}
-
-/// Encodes a window, which the frame that arrived `at` completed, and puts it to the panel.
-async fn judge(
-    panel: Arc<Panel>,
-    window: Box<Window>,
-    at: Instant,
-    codec: ClipCodec,
-    asks: Vec<bool>,
-    due: Due,
-    source: Arc<str>,
-) -> Judged {
-    let quality = WindowQuality::from(&*window);
-    let mut verdict = verdict(&window, Vec::new());
-    let id = window.id;
-    let anyone = asks.iter().any(|asked| *asked);
-    let sizes: BTreeSet<u32> = if anyone { panel.clip_sizes() } else { BTreeSet::new() };
-    let encoded = blocking(move || clips(&window, codec, &sizes)).await;
-    let set = match encoded {
-        Some(Ok(set)) => set,
-        // Every judge then abstains with the reason "encoding".
-        Some(Err(error)) => {
-            tracing::error!(%source, %error, "a clip could not be built");
-            ClipSet::new()
-        }
-        None => ClipSet::new(),
-    };
-    let after_ms = (monotonic() - at).as_secs_f64() * 1e3;
-    tracing::debug!(%source, continuity = id.continuity, window = id.index, after_ms, "asking the panel");
-    verdict.outcome = Outcome::Votes(panel.judge(&set, &asks, due).await);
-    (verdict, quality)
 }
 
 #[cfg(test)]

@@ -161,6 +161,7 @@ pub struct WindowQuality {
     pub flags: Option<Flags>,
 }
 
+/// Without flags: whoever looked at the window adds them.
 impl From<&Window> for WindowQuality {
     fn from(window: &Window) -> Self {
         Self {
@@ -170,7 +171,7 @@ impl From<&Window> for WindowQuality {
             sound_missing: window.sound.as_ref().map(|_| window.sound_missing),
             refused: window.refused,
             audio_offset: window.audio_offset,
-            flags: window.flags,
+            flags: None,
         }
     }
 }

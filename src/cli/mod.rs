@@ -8,6 +8,7 @@ mod config;
 mod devices;
 mod gate_report;
 mod log;
+mod reload;
 mod watch;
 
 use std::process::ExitCode;

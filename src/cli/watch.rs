@@ -12,7 +12,7 @@ use crate::alert::Event;
 use crate::alert::stdout::{Style, json_line, readable};
 use crate::config::redact::redact_url;
 use crate::config::{ClipCodec, Config, GateRequire, Judging, Overrides, RawConfig, Rule};
-use crate::run::Outcome;
+use crate::run::{Outcome, RunError};
 
 /// After a stop, the output may take so long to be written.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -134,19 +134,13 @@ pub(super) fn run(options: &Options) -> Exit {
     if options.list_devices {
         return super::devices::list(options.json);
     }
-    let config = match configure(options) {
+    let config = match configure(options).and_then(needs_sources) {
         Ok(config) => config,
         Err(problems) => {
             eprintln!("{problems}");
             return Exit::Refused;
         }
     };
-    if config.sources.is_empty() {
-        eprintln!(
-            "nothing to watch: name a recording, an rtsp:// address, webcam:, mic: or test:, or write a [[source]] in --config FILE"
-        );
-        return Exit::Refused;
-    }
     if options.gate_report {
         return super::gate_report::run(&config, options.json);
     }
@@ -197,6 +191,15 @@ fn configure(options: &Options) -> Result<Config, String> {
     Config::build(raw, overrides, &environment).map_err(|problems| problems.to_string())
 }
 
+fn needs_sources(config: Config) -> Result<Config, String> {
+    if config.sources.is_empty() {
+        let remedy =
+            "name a recording, an rtsp:// address, webcam:, mic: or test:, or write a [[source]] in --config FILE";
+        return Err(format!("nothing to watch: {remedy}"));
+    }
+    Ok(config)
+}
+
 /// A variable of the environment, for `api_key_env` only.
 pub(super) fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
@@ -208,7 +211,7 @@ pub(super) fn read(file: &Path) -> Result<String, String> {
 }
 
 /// Says where media will go, before any does.
-fn introduce(config: &Config) {
+pub(super) fn introduce(config: &Config) {
     match &config.judging {
         Judging::Cues { chosen } => {
             eprintln!(
@@ -233,13 +236,33 @@ async fn watch(config: &Config, options: &Options) -> Exit {
     let name_source = config.sources.len() > 1;
     let printer = crate::run::printer(receiver, move |event| print(event, as_json, name_source), broken);
     let interrupted = crate::run::interrupted();
+    let mut hangups = crate::run::hangups();
+    let files: Vec<PathBuf> = [&options.config, &options.panel].into_iter().flatten().cloned().collect();
+    // Without a file there is nothing to read again: the terminal is gone, and nothing watches on behind anybody's back.
+    let (hung_up, gone) = oneshot::channel::<()>();
+    let (changed, anew) = mpsc::channel(1);
+    let reload = async {
+        if files.is_empty() {
+            hangups.recv().await;
+            drop(hung_up);
+            return std::future::pending().await;
+        }
+        let _kept = hung_up;
+        super::reload::reload(&files, hangups, config.clone(), || configure(options).and_then(needs_sources), changed)
+            .await;
+    };
     let stop = async {
         tokio::select! {
             () = interrupted => {}
+            _ = gone => {}
             Ok(()) = output_broke => {}
         }
     };
-    let ended = crate::run::run(config, events, stop).await;
+    let ended: Result<Outcome, RunError> = tokio::select! {
+        ended = crate::run::run_anew(config, anew, events, stop) => ended,
+        // Ends only with the run.
+        () = reload => return Exit::Failed,
+    };
     let printed = match &ended {
         // Who was asked to stop does not wait for ever for a reader that has stalled.
         Ok(outcome) if outcome.stopped => tokio::time::timeout(LAST_WORDS, printer).await.unwrap_or(false),

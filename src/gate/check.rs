@@ -12,7 +12,7 @@ use crate::window::Window;
 pub struct Gate {
     source: Arc<str>,
     config: GateConfig,
-    measurer: Option<Measurer>,
+    listener: super::speech::Listener,
     told: bool,
 }
 
@@ -21,6 +21,8 @@ pub struct Gate {
 pub struct Checked {
     /// Speech and faces, or why they are not known.
     pub measures: Result<Measures, MeasureError>,
+    /// What is odd about it.
+    pub flags: Flags,
     /// What the gate goes by.
     pub evidence: Evidence,
     /// What becomes of the window.
@@ -28,27 +30,28 @@ pub struct Checked {
 }
 
 impl Gate {
-    /// For the source of this name. Without a measurer nothing is required, whatever the configuration says, and the flags
-    /// say nothing about speech and faces.
+    /// For the source of this name.
     #[must_use]
-    pub fn new(source: &str, config: GateConfig, measurer: Option<Measurer>) -> Self {
-        Self { source: source.into(), config, measurer, told: false }
+    pub fn new(source: &str, config: GateConfig) -> Self {
+        Self { source: source.into(), config, listener: super::speech::Listener::default(), told: false }
     }
 
-    /// Measures the source's next window, writes its flags into it, and decides. Some milliseconds.
-    pub fn check(&mut self, window: &mut Window) -> Checked {
+    /// Measures the source's next window, flags it, and decides. Some milliseconds. Without a measurer nothing is required,
+    /// whatever the configuration says, and the flags say nothing about speech and faces.
+    pub fn check(&mut self, measurer: Option<&mut Measurer>, window: &Window) -> Checked {
         let mut seen = Vec::with_capacity(window.pictures.len());
-        let measures = match &mut self.measurer {
-            Some(measurer) => measurer.measure_and(window, |picture| seen.push(picture.luma())),
+        let has_models = measurer.is_some();
+        let measures = match measurer {
+            Some(measurer) => measurer.measure(&mut self.listener, window, |picture| seen.push(picture.luma())),
             None => Err(MeasureError::NoLibrary),
         };
         if let Err(error) = &measures {
-            if self.measurer.is_some() {
+            if has_models {
                 tracing::warn!(source = %self.source, %error, "a window could not be measured; a gate lets it pass");
             }
             seen = lumas(window);
         }
-        window.flags = Some(Flags::of(window.sound.as_deref(), &seen, measures.as_ref().ok(), &self.config));
+        let flags = Flags::of(window.sound.as_deref(), &seen, measures.as_ref().ok(), &self.config);
         let evidence = measures.as_ref().map_or_else(|_| Evidence::default(), |m| Evidence::of(m, &self.config));
         let decision = decide(self.config.require, &evidence);
         if decision == Decision::Unknown && measures.is_ok() && !std::mem::replace(&mut self.told, true) {
@@ -59,6 +62,6 @@ impl Gate {
                 "gate.require = \"{require}\" cannot be checked without {missing}: what it cannot tell of passes"
             );
         }
-        Checked { measures, evidence, decision }
+        Checked { measures, flags, evidence, decision }
     }
 }

@@ -7,7 +7,7 @@
 //! - [`decide`]: measures to Pass or Skip; pure. - [`flags`]: what is odd about a window; pure.
 //! - `check`: a [`Gate`] does all of it for one source. - [`report`]: what each requirement would have skipped.
 //!
-//! A [`Gate`] and its [`Measurer`] belong to one source and one thread, and see its windows in order.
+//! A [`Gate`] belongs to one source and sees its windows in order. A [`Measurer`] holds the models, and serves many gates.
 
 mod check;
 pub mod decide;
@@ -73,10 +73,11 @@ pub enum MeasureError {
     },
 }
 
-/// Both models, loaded, with the state that goes from window to window of one source.
+/// Both models, loaded. What goes from window to window of one source is in its [`Gate`], so that any number of sources
+/// can share one measurer: two models of their own would cost each source 8 MiB (measured).
 #[derive(Debug)]
 pub struct Measurer {
-    speech: speech::Detector,
+    speech: onnx::SpeechModel,
     faces: faces::Detector,
 }
 
@@ -86,23 +87,22 @@ impl Measurer {
     /// # Errors
     /// The library is missing or unusable, or a model is.
     pub fn new(models: &Models) -> Result<Self, ModelError> {
-        Ok(Self { speech: speech::Detector::new(models)?, faces: faces::Detector::new(models)? })
+        Ok(Self { speech: onnx::SpeechModel::new(models)?, faces: faces::Detector::new(models)? })
     }
 
-    /// Measures the next window of the source. The state is carried over from the window before, and starts anew with
-    /// another continuity, after a hole between windows, and when windows go backwards. Overlapping windows are
-    /// measured as if they did not.
-    ///
-    /// # Errors
-    /// A model fails, or a picture is no JPEG. The next window may be measured all the same.
-    pub fn measure(&mut self, window: &Window) -> Result<Measures, MeasureError> {
-        self.measure_and(window, |_| ())
-    }
-
-    /// The same; `seen` gets each picture once, decoded.
-    fn measure_and(&mut self, window: &Window, mut seen: impl FnMut(&Picture)) -> Result<Measures, MeasureError> {
+    /// Measures the next window of the source that `listener` belongs to; `seen` gets each picture once, decoded. The
+    /// listener's state is carried over from the window before, and starts anew with another continuity, after a hole
+    /// between windows, and when windows go backwards. Overlapping windows are measured as if they did not.
+    fn measure(
+        &mut self,
+        listener: &mut speech::Listener,
+        window: &Window,
+        mut seen: impl FnMut(&Picture),
+    ) -> Result<Measures, MeasureError> {
         let speech = match &window.sound {
-            Some(sound) => Some(self.speech.measure(window.id.continuity, window.media.start(), sound)?),
+            Some(sound) => {
+                Some(listener.measure(&mut self.speech, window.id.continuity, window.media.start(), sound)?)
+            }
             None => None,
         };
         let mut pictures: Vec<PictureFaces> = Vec::with_capacity(window.pictures.len());

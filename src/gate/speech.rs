@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 
-use super::models::{ModelError, Models};
 use super::onnx::{RunError, SPEECH_CONTEXT, SPEECH_STATE, SPEECH_STEP, SpeechModel};
 use crate::time::MediaTime;
 use crate::window::SAMPLE_RATE;
@@ -46,10 +45,9 @@ pub(crate) fn position(time: MediaTime) -> i64 {
     time.scale(i64::from(SAMPLE_RATE), 1_000_000_000).as_nanos()
 }
 
-/// The model with what it carries along one continuity.
-#[derive(Debug)]
-pub(super) struct Detector {
-    model: SpeechModel,
+/// What is carried along one source's continuity. The model itself is not part of it, so that sources can share one.
+#[derive(Debug, Default)]
+pub(super) struct Listener {
     run: Option<Run>,
 }
 
@@ -70,12 +68,14 @@ struct Run {
     first: i64,
 }
 
-impl Detector {
-    pub(super) fn new(models: &Models) -> Result<Self, ModelError> {
-        Ok(Self { model: SpeechModel::new(models)?, run: None })
-    }
-
-    pub(super) fn measure(&mut self, continuity: u32, start: MediaTime, sound: &[i16]) -> Result<Speech, RunError> {
+impl Listener {
+    pub(super) fn measure(
+        &mut self,
+        model: &mut SpeechModel,
+        continuity: u32,
+        start: MediaTime,
+        sound: &[i16],
+    ) -> Result<Speech, RunError> {
         let start = position(start);
         let mut run = self
             .run
@@ -84,7 +84,7 @@ impl Detector {
             .unwrap_or_else(|| Run::new(continuity, start));
         run.latest = start;
         let seen = usize::try_from(run.next - start).unwrap_or(0).min(sound.len());
-        run.feed(&mut self.model, &sound[seen..])?;
+        run.feed(model, &sound[seen..])?;
         let speech = run.over(start, sound.len());
         self.run = Some(run);
         Ok(speech)
@@ -143,8 +143,16 @@ mod tests {
     use super::*;
     use crate::gate::tests::{detector_models, speech_wav};
 
+    struct Detector(SpeechModel, Listener);
+
+    impl Detector {
+        fn measure(&mut self, continuity: u32, start: MediaTime, sound: &[i16]) -> Result<Speech, RunError> {
+            self.1.measure(&mut self.0, continuity, start, sound)
+        }
+    }
+
     fn detector() -> Detector {
-        Detector::new(&detector_models()).unwrap()
+        Detector(SpeechModel::new(&detector_models()).unwrap(), Listener::default())
     }
 
     fn at(samples: usize) -> MediaTime {

@@ -212,7 +212,13 @@ impl CueJudge {
     /// # Errors
     /// The weights file cannot be used.
     pub fn new(assets: Option<&Path>) -> Result<Self, WeightsError> {
-        Ok(Self { index: CueIndex::new(Weights::load(assets)?), name: JUDGE.into() })
+        Ok(Self::with(CueIndex::new(Weights::load(assets)?)))
+    }
+
+    /// With an index that is there already.
+    #[must_use]
+    pub fn with(index: CueIndex) -> Self {
+        Self { index, name: JUDGE.into() }
     }
 
     /// Votes on the next window: Present from the threshold of the weights on.
@@ -227,6 +233,22 @@ impl CueJudge {
     pub fn unmeasured(&self, error: &MeasureError) -> Vote {
         let abstention = Abstention { reason: AbstentionReason::Encoding, detail: error.to_string() };
         self.vote(Err(abstention), time::monotonic())
+    }
+
+    /// The vote where a window never came back from being measured.
+    #[must_use]
+    pub fn broken_off() -> Vote {
+        let detail = "measuring broke off, which is a defect of this program".to_owned();
+        let abstention = Abstention { reason: AbstentionReason::Encoding, detail };
+        Vote {
+            judge: JUDGE.into(),
+            answer: Answer::Abstained(abstention),
+            score: None,
+            cues: None,
+            latency: std::time::Duration::ZERO,
+            attempts: 0,
+            raw: None,
+        }
     }
 
     fn vote(&self, reading: Result<CueReading, Abstention>, begun: std::time::Instant) -> Vote {

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossbeam_channel::{Receiver, TryRecvError, bounded};
 
-use super::{FRAMES, interrupted};
+use super::cut::FRAMES;
+use super::interrupted;
 use crate::source::{Incoming, Retry, Spec, supervise};
 
 /// Does `work` on every item, on `jobs` threads; `done` gets each result with its item's number, in the order they come, in the

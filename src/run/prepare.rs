@@ -1,8 +1,22 @@
 //! From the configuration to what a source runs with.
 
-use crate::config::{Config, Input, SourceConfig};
+#![allow(clippy::disallowed_methods, reason = "part of run.rs")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::RngExt as _;
+
+use super::RunError;
+use crate::config::{Config, GateRequire, Input, Judging, SourceConfig};
+use crate::gate::{Measurer, Models};
+use crate::judge::cues::Weights;
+use crate::judge::panel::Panel;
 use crate::source::{Description, Location, Microphone, SourceError, Spec};
 use crate::time::MediaTime;
+use crate::watch::measure::{Desk, desk, work};
+use crate::watch::{Judges, Plan, session_settings};
 use crate::window::Cutting;
 
 /// A full window closes at the latest when one stream is this far past its end, and the other is not there.
@@ -35,17 +49,124 @@ pub(super) fn spec(source: &SourceConfig, config: &Config) -> Result<Spec, Sourc
         description.audio = None;
     }
     description.check()?;
-    Ok(Spec { name: source.name.to_string(), location, description, realtime: source.realtime, once: source.once })
+    Ok(Spec {
+        name: source.name.to_string(),
+        location,
+        description,
+        realtime: source.realtime,
+        once: source.once,
+        delay: Duration::ZERO,
+    })
 }
 
 /// How a source is cut.
 pub(super) fn cutting(spec: &Spec, config: &Config) -> Cutting {
+    cutting_of(spec.is_live(), config)
+}
+
+fn cutting_of(live: bool, config: &Config) -> Cutting {
     Cutting {
         window: config.window.window,
         hop: config.window.hop,
-        stall: if spec.is_live() { STALL } else { STALL_IN_A_FILE },
-        live: spec.is_live(),
+        stall: if live { STALL } else { STALL_IN_A_FILE },
+        live,
         session_gap: MediaTime::from_duration(config.session.session_gap),
-        max_session: config.session.max_session.filter(|_| spec.is_live()),
+        max_session: config.session.max_session.filter(|_| live),
     }
+}
+
+/// Sources on one machine start this much apart: servers of many cameras take few new connections a second.
+const STEP: Duration = Duration::from_millis(100);
+
+/// Spreads the starts of live sources, by host and with jitter; the first of each starts at once.
+pub(super) fn stagger<'a>(specs: impl Iterator<Item = &'a mut Spec>) {
+    let mut hosts: BTreeMap<String, u32> = BTreeMap::new();
+    for spec in specs {
+        let Location::Rtsp(url) = &spec.location else { continue };
+        let host = format!("{}:{}", url.host_str().unwrap_or_default(), url.port().unwrap_or(554));
+        let before = hosts.entry(host).or_default();
+        if *before > 0 {
+            spec.delay = STEP.mul_f64(f64::from(*before) + rand::rng().random_range(-0.5..0.5));
+        }
+        *before += 1;
+    }
+}
+
+/// What all sources share. Kept over a new configuration as far as that says the same, so that limits, connections and loaded
+/// models go on.
+pub(super) struct Shared {
+    judging: Judging,
+    judges: Judges,
+    desk: Desk,
+    /// Whether there are models that measure.
+    measures: bool,
+}
+
+impl Shared {
+    pub fn new(config: &Config) -> Result<Self, RunError> {
+        let judges = judges(config)?;
+        let measurers = measurers(config)?;
+        let measures = !measurers.is_empty();
+        let (desk, jobs) = desk(WAITING_AT_THE_DESK);
+        let workers = if measures { measurers.into_iter().map(Some).collect() } else { vec![None] };
+        for measurer in workers {
+            let jobs = Arc::clone(&jobs);
+            std::thread::Builder::new().name("measure".into()).spawn(move || work(&jobs, measurer))?;
+        }
+        Ok(Self { judging: config.judging.clone(), judges, desk, measures })
+    }
+
+    /// The same under another configuration.
+    pub fn anew(&self, config: &Config) -> Result<Self, RunError> {
+        let needs = matches!(config.judging, Judging::Cues { .. }) || config.gate.require != GateRequire::None;
+        if needs && !self.measures {
+            crate::gate::load_library()?;
+            // It has appeared since.
+            return Self::new(config);
+        }
+        let judges = if config.judging == self.judging { self.judges.clone() } else { judges(config)? };
+        Ok(Self { judging: config.judging.clone(), judges, desk: self.desk.clone(), measures: self.measures })
+    }
+
+    pub fn plan(&self, live: bool, config: &Config) -> Plan {
+        Plan {
+            cutting: cutting_of(live, config),
+            max_pixels: config.window.max_pixels,
+            jpeg_quality: config.window.jpeg_quality,
+            codec: config.window.clip_codec,
+            settings: Arc::new(session_settings(config)),
+            judges: self.judges.clone(),
+            gate: config.gate,
+            desk: self.desk.clone(),
+        }
+    }
+}
+
+/// Windows that may lie at the desk; a source has one there, and waits for a place.
+const WAITING_AT_THE_DESK: usize = 16;
+/// Cores for each measuring thread. One thread measures 130 live sources (docs/figures.md); more only serve recordings.
+const CORES_A_THREAD: usize = 4;
+const MOST_THREADS: usize = 8;
+
+fn judges(config: &Config) -> Result<Judges, RunError> {
+    Ok(match &config.judging {
+        Judging::Cues { .. } => Judges::Embedded(Arc::new(Weights::load(config.assets.as_deref())?)),
+        Judging::Panel(judges) => Judges::Panel(Arc::new(Panel::new(judges)?)),
+    })
+}
+
+/// Empty: speech and faces are not measured. Where nothing decides by them a missing ONNX Runtime only costs their flags.
+fn measurers(config: &Config) -> Result<Vec<Measurer>, RunError> {
+    let models = Models::load(config.assets.as_deref())?;
+    let cues = matches!(config.judging, Judging::Cues { .. });
+    if let Err(error) = crate::gate::load_library() {
+        if cues || config.gate.require != GateRequire::None {
+            return Err(error.into());
+        }
+        tracing::warn!("flags: speech and faces are not measured: {error}");
+        return Ok(Vec::new());
+    }
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let threads = (cores / CORES_A_THREAD).clamp(1, MOST_THREADS);
+    (0..threads).map(|_| Ok(Measurer::new(&models)?)).collect()
 }

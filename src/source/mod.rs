@@ -126,6 +126,8 @@ pub struct Spec {
     pub realtime: bool,
     /// A camera's first end of stream is its end; it is not reconnected.
     pub once: bool,
+    /// The first connection waits this long, so that many sources do not come all at once.
+    pub delay: std::time::Duration,
 }
 
 impl Spec {

@@ -113,6 +113,9 @@ fn recording(spec: &Spec, retry: &Retry, shared: &Arc<Shared>) -> Finish {
 
 fn live(spec: &Spec, retry: &Retry, shared: &Arc<Shared>) -> Finish {
     let (mut tries, mut reached) = (0, false);
+    if shared.stop.recv_timeout(spec.delay) == Err(RecvTimeoutError::Disconnected) {
+        return Finish { complete: false, missing: MediaTime::ZERO, error: None };
+    }
     loop {
         let ended = match connect(spec, shared) {
             Ok(connection) => watch(&connection, spec, retry, shared),
@@ -225,6 +228,7 @@ mod tests {
             description: Description::shipped("file.gst", None).unwrap(),
             realtime: false,
             once: true,
+            delay: Duration::ZERO,
         };
         let (sender, incoming) = crossbeam_channel::bounded(1);
         sender.send(Incoming::StreamEnded(Stream::Audio)).unwrap();

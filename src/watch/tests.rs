@@ -1,47 +1,123 @@
 //! How a source's task ends.
 
+use super::measure::{Jobs, desk};
 use super::*;
+use crate::config::{Config, Overrides, RawConfig};
 use crate::judge::WindowId;
+use crate::judge::cues::Weights;
 use crate::source::Finish;
+use crate::window::Cutting;
+
+/// By the embedded index, with nobody at the desk.
+fn plan() -> (Jobs, Arc<Plan>) {
+    let config = Config::build(RawConfig::default(), Overrides::default(), &|_| None).unwrap();
+    let (desk, jobs) = desk(1);
+    let plan = Plan {
+        cutting: Cutting {
+            window: config.window.window,
+            hop: config.window.hop,
+            stall: MediaTime::from_millis(2000),
+            live: true,
+            session_gap: MediaTime::from_millis(60_000),
+            max_session: None,
+        },
+        max_pixels: config.window.max_pixels,
+        jpeg_quality: config.window.jpeg_quality,
+        codec: config.window.clip_codec,
+        settings: Arc::new(session_settings(&config)),
+        judges: Judges::Embedded(Arc::new(Weights::load(None).unwrap())),
+        gate: config.gate,
+        desk,
+    };
+    (jobs, Arc::new(plan))
+}
+
+/// The `index`th window of a continuity, without any media.
+fn empty(index: u32) -> Window {
+    let start = MediaTime::from_millis(5000 * i64::from(index));
+    let span = Span::new(start, start + MediaTime::from_millis(5000));
+    Window {
+        id: WindowId { continuity: 0, index },
+        media: span,
+        span,
+        full: true,
+        pictures: Vec::new(),
+        pictures_seen: 0,
+        pictures_expected: 0,
+        sound: None,
+        sound_missing: MediaTime::ZERO,
+        refused: 0,
+        audio_offset: None,
+    }
+}
+
+/// A session of these many windows, for the task, and then the end of its source.
+fn session(windows: u32) -> mpsc::Receiver<Item> {
+    let (items, queue) = mpsc::channel(64);
+    let cut = |cut| items.try_send(Item::From(FromSource::Cut(cut, monotonic()))).unwrap();
+    cut(Cut::SessionBegan);
+    for index in 0..windows {
+        cut(Cut::Window(Box::new(empty(index))));
+    }
+    cut(Cut::ContinuityEnded { continuity: 0, windows });
+    cut(Cut::SessionEnded { elapsed: empty(windows).span.start() });
+    let finish = Finish { complete: true, missing: MediaTime::ZERO, error: None };
+    items.try_send(Item::From(FromSource::Finished(finish))).unwrap();
+    queue
+}
+
+async fn summary(mut receiver: mpsc::Receiver<Event>) -> crate::session::Summary {
+    while let Some(event) = receiver.recv().await {
+        if let EventKind::SessionEnded(summary) = event.kind {
+            return *summary;
+        }
+    }
+    panic!("no end of the session");
+}
+
+const FIVE: MediaTime = MediaTime::from_millis(5000);
 
 #[tokio::test]
 async fn windows_that_nobody_took_by_the_end_of_the_grace_are_dropped_time() {
-    let (events, mut receiver) = mpsc::channel(64);
-    let (items, queue) = mpsc::channel(8);
+    let (events, receiver) = mpsc::channel(64);
     let (_grace, grace) = watch::channel(Some(tokio::time::Instant::now()));
-    let cut = |cut| Item::From(FromSource::Cut(cut, monotonic()));
-    items.send(cut(Cut::SessionBegan)).await.unwrap();
-    for index in 0..3 {
-        let start = MediaTime::from_millis(5000 * i64::from(index));
-        let span = Span::new(start, start + MediaTime::from_millis(5000));
-        let window = Window {
-            id: WindowId { continuity: 0, index },
-            media: span,
-            span,
-            full: true,
-            pictures: Vec::new(),
-            pictures_seen: 0,
-            pictures_expected: 0,
-            sound: None,
-            sound_missing: MediaTime::ZERO,
-            refused: 0,
-            audio_offset: None,
-            flags: None,
-        };
-        items.send(cut(Cut::Window(Box::new(window)))).await.unwrap();
-    }
-    drop(items);
-    let settings = Arc::new(SessionSettings::default());
-    let watcher = Watcher::new("a", false, Judges::Embedded, ClipCodec::Jpeg, settings, events, grace);
-    watcher.run(queue).await;
-    let mut ended = None;
-    while let Some(event) = receiver.recv().await {
-        if let EventKind::SessionEnded(summary) = event.kind {
-            ended = Some(summary);
+    let (_jobs, plan) = plan();
+    Watcher::new("a", false, plan, events, grace).run(session(3)).await;
+    assert_eq!(summary(receiver).await.coverage.dropped(), FIVE.scale(3, 1));
+}
+
+#[tokio::test]
+async fn a_camera_whose_windows_are_not_measured_in_time_drops_the_oldest() {
+    let (events, receiver) = mpsc::channel(64);
+    let (grace, over) = watch::channel(None);
+    let (jobs, plan) = plan();
+    let task = tokio::spawn(Watcher::new("a", true, plan, events, over).run(session(8)));
+    // One window is at the desk and three wait; the others are gone by the time anybody measures.
+    let mut receiver = receiver;
+    let mut dropped = Vec::new();
+    while dropped.len() < 4 {
+        if let EventKind::WindowDropped(window, DropReason::Overload) = receiver.recv().await.unwrap().kind {
+            dropped.push(window.window.unwrap().index);
         }
     }
-    let coverage = ended.unwrap().coverage;
-    assert_eq!(coverage.dropped(), MediaTime::from_millis(15_000));
+    assert_eq!(dropped, [1, 2, 3, 4]);
+    let worker = std::thread::spawn(move || measure::work(&jobs, None));
+    let summary = summary(receiver).await;
+    assert_eq!((summary.coverage.dropped(), summary.coverage.lost()), (FIVE.scale(4, 1), FIVE.scale(4, 1)));
+    task.await.unwrap();
+    drop(grace);
+    worker.join().unwrap();
+}
+
+#[tokio::test]
+async fn windows_that_never_come_back_from_being_measured_are_abstained_on() {
+    let (events, receiver) = mpsc::channel(64);
+    let (_grace, grace) = watch::channel(None);
+    let (jobs, plan) = plan();
+    drop(jobs);
+    Watcher::new("a", false, plan, events, grace).run(session(3)).await;
+    let summary = summary(receiver).await;
+    assert_eq!((summary.coverage.lost(), summary.coverage.judged()), (FIVE.scale(3, 1), MediaTime::ZERO));
 }
 
 #[tokio::test]
@@ -50,8 +126,8 @@ async fn a_source_that_breaks_off_without_a_word_is_an_error() {
         let (events, _receiver) = mpsc::channel(16);
         let (items, queue) = mpsc::channel(16);
         let (_grace, grace) = watch::channel(None);
-        let settings = Arc::new(SessionSettings::default());
-        let watcher = Watcher::new("a", false, Judges::Embedded, ClipCodec::Jpeg, settings, events, grace);
+        let (_jobs, plan) = plan();
+        let watcher = Watcher::new("a", false, plan, events, grace);
         if finishes {
             let finish = Finish { complete: true, missing: MediaTime::ZERO, error: None };
             items.send(Item::From(FromSource::Finished(finish))).await.unwrap();

@@ -13,7 +13,6 @@ mod timeline;
 
 use bytes::Bytes;
 
-use crate::gate::Flags;
 use crate::judge::{LostReason, WindowId};
 use crate::time::{MediaTime, Span};
 
@@ -68,8 +67,6 @@ pub struct Window {
     pub refused: u32,
     /// Media time of the window's first sound minus that of its first picture; None without both.
     pub audio_offset: Option<MediaTime>,
-    /// What the gate noticed; None: it has not looked yet.
-    pub flags: Option<Flags>,
 }
 
 impl std::fmt::Debug for Window {

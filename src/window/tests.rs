@@ -335,6 +335,29 @@ fn a_session_ends_at_its_longest_time_and_the_next_begins() {
 }
 
 /// What a live source gives, whatever its timestamps: its frames arrive one after the other.
+#[test]
+fn a_new_plan_holds_from_the_next_session_on() {
+    let old = Cutting { max_session: Some(secs(20.0)), ..cutting(true) };
+    let mut timeline = Timeline::new(old, keep());
+    timeline.streams(Streams { audio: false, video: true });
+    let mut out = Vec::new();
+    for (n, frame) in pictures(secs(0.0), 1000, 25, 1, 0).into_iter().enumerate() {
+        if n == 30 {
+            let marked = Box::new(|time, _: &u32| Some(Still { time, width: 9, height: 9, jpeg: Bytes::new() }));
+            timeline.replan(Cutting { hop: secs(2.5), ..old }, marked);
+        }
+        let arrival = frame.time();
+        timeline.frame(frame, arrival, 0, &mut out);
+    }
+    timeline.finish(false, MediaTime::ZERO, &mut out);
+    let ends = out.iter().position(|cut| matches!(cut, Cut::SessionEnded { .. })).unwrap();
+    let starts = |cuts: &[Cut]| windows(cuts).iter().map(|w| w.span.start()).collect::<Vec<_>>();
+    let kept = |cuts: &[Cut]| windows(cuts).iter().flat_map(|w| &w.pictures).all(|still| still.width == 9);
+    assert_eq!(starts(&out[..ends]), [0.0, 5.0, 10.0, 15.0].map(secs));
+    assert_eq!(starts(&out[ends..])[..3], [0.0, 2.5, 5.0].map(secs));
+    assert!(!kept(&out[..ends]) && kept(&out[ends..]));
+}
+
 fn live_cuts(frames: Vec<Frame<u32>>) -> Vec<Cut> {
     let mut timeline = Timeline::new(cutting(true), keep());
     timeline.streams(Streams { audio: true, video: true });

@@ -30,6 +30,8 @@ pub struct Timeline<R> {
     session: Option<Session>,
     /// Whether the whole recording so far is one continuity.
     unbroken: bool,
+    /// How the next session is cut, where that differs.
+    next: Option<(Cutting, Keep<R>)>,
 }
 
 struct Session {
@@ -84,7 +86,13 @@ impl<R> Timeline<R> {
             current: None,
             session: None,
             unbroken: true,
+            next: None,
         }
+    }
+
+    /// From the next session on, windows are cut so and pictures kept so. A session keeps what it began with.
+    pub fn replan(&mut self, cutting: Cutting, keep: Keep<R>) {
+        self.next = Some((cutting, keep));
     }
 
     /// The source says which streams it has; before its first frame, and anew when it was reconnected.
@@ -177,10 +185,13 @@ impl<R> Timeline<R> {
     }
 
     fn begin(&mut self, arrival: MediaTime, hole: MediaTime, out: &mut Vec<Cut>) {
-        let Some(keep) = self.keep.take() else { return };
         if self.session.is_none() {
+            if let Some((cutting, keep)) = self.next.take() {
+                (self.cutting, self.keep) = (cutting, Some(keep));
+            }
             out.push(Cut::SessionBegan);
         }
+        let Some(keep) = self.keep.take() else { return };
         let session = self.session.get_or_insert(Session {
             began: arrival,
             continuities: 0,
@@ -345,7 +356,6 @@ fn cut(piece: Piece, continuity: u32, start: MediaTime, streams: Streams) -> Cut
                 return Cut::Unjudgeable { id, span: span.shift(start), reason: LostReason::MissingMedia };
             }
             Cut::Window(Box::new(Window {
-                flags: None,
                 id,
                 media: span,
                 span: span.shift(start),

@@ -144,13 +144,13 @@ struct Found {
 /// # Errors
 /// A file cannot be read, is none, or contradicts another; their number is even.
 pub fn import(files: &[PathBuf]) -> Result<Imported, BahError> {
-    let wrong = |file: &Path, what: String| BahError::Malformed { file: file.to_owned(), line: 1, what };
+    let wrong = |file: &Path, what: String| BahError::Malformed { file: file.to_owned(), line: 1, column: None, what };
     let mut found: BTreeMap<String, Found> = BTreeMap::new();
     for (n, file) in files.iter().enumerate() {
         let text = std::fs::read_to_string(file).map_err(|error| BahError::unreadable(file, &error))?;
         let parsed: File = serde_json::from_str(&text).map_err(|error| {
             let what = format!("is no result file of the released scripts (an object with `details`): {error}");
-            BahError::Malformed { file: file.clone(), line: error.line().max(1), what }
+            BahError::Malformed { file: file.clone(), line: error.line().max(1), column: None, what }
         })?;
         if parsed.details.is_empty() {
             return Err(wrong(file, "has no details".into()));

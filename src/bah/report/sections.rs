@@ -113,13 +113,12 @@ fn head(scored: &Scored) -> Section {
         None => String::new(),
     };
     section.notes.push(format!(
-        "{} videos of {}{part}, {} of them with A/H, {} participants. Release: {}. Begun {} by ahwatch {}.",
+        "{} videos of {}{part}, {} of them with A/H, {} participants. Release: {}. ahwatch {}.",
         scored.video.n,
         dataset.split,
         scored.video.positives,
         scored.video.participants,
         dataset.release.as_deref().unwrap_or("not known"),
-        scored.started,
         scored.ahwatch,
     ));
     let draws = scored.bootstrap.draws;
@@ -279,7 +278,7 @@ fn confusion(level: &Level) -> Table {
 
 fn judges(scored: &Scored) -> Section {
     let mut table =
-        Table::new(["judge", "model", "Present", "Absent", "abstained", "why", "not asked", "requests", "median ms"]);
+        Table::new(["judge", "model", "Present", "Absent", "abstained", "why", "not asked", "requests"]);
     for (books, judge) in scored.judges.iter().zip(&scored.panel) {
         let why: Vec<_> = books.abstained.iter().map(|(reason, n)| format!("{n} {reason}")).collect();
         table.push([
@@ -291,7 +290,6 @@ fn judges(scored: &Scored) -> Section {
             why.join(", ").into(),
             books.not_asked.into(),
             books.requests.into(),
-            Cell::Number(books.median_latency_ms, 0),
         ]);
     }
     let mut section = Section::new(2, "Judges, in clips");

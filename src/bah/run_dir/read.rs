@@ -14,7 +14,7 @@ use crate::bah::BahError;
 /// It is not there, is not of this format, or contradicts itself.
 pub fn read_info(dir: &Path) -> Result<RunInfo, BahError> {
     let file = dir.join(INFO);
-    let wrong = |line, what: String| BahError::Malformed { file: file.clone(), line, what };
+    let wrong = |line, what: String| BahError::Malformed { file: file.clone(), line, column: None, what };
     let text = std::fs::read_to_string(&file).map_err(|error| {
         if dir.is_dir() && error.kind() == std::io::ErrorKind::NotFound {
             let reason = "is not there; a RUN directory is what `ahwatch bah eval --out RUN` wrote".to_owned();
@@ -92,7 +92,7 @@ pub fn lines_of<T: DeserializeOwned>(file: &Path) -> Result<(Vec<(usize, T)>, u6
         }
         let parsed = serde_json::from_slice(line).map_err(|error| {
             let what = format!("is not a line of this file: {error}; restore it, or evaluate into a new directory");
-            BahError::Malformed { file: file.to_owned(), line: number, what }
+            BahError::Malformed { file: file.to_owned(), line: number, column: None, what }
         })?;
         lines.push((number, parsed));
     }
@@ -115,6 +115,7 @@ impl Run {
             check_sample(sample, &known, &judges).map_err(|what| BahError::Malformed {
                 file: samples.clone(),
                 line: *line,
+                column: None,
                 what,
             })?;
         }
@@ -127,7 +128,7 @@ impl Run {
             } else {
                 "a time in it is no time".to_owned()
             };
-            return Err(BahError::Malformed { file: videos, line: *line, what });
+            return Err(BahError::Malformed { file: videos, line: *line, column: None, what });
         }
         let torn = [(SAMPLES, &samples, samples_end), (VIDEOS, &videos, videos_end)].into_iter();
         let longer = |file: &Path, end| std::fs::metadata(file).is_ok_and(|meta| meta.len() > end);

@@ -79,7 +79,7 @@ pub struct Scored {
 }
 
 /// What a judge was asked, and what came of it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct JudgeBooks {
     /// Its name.
     pub judge: String,
@@ -93,8 +93,6 @@ pub struct JudgeBooks {
     pub not_asked: u64,
     /// Requests sent, those tried again included.
     pub requests: u64,
-    /// Median time to an answer, milliseconds.
-    pub median_latency_ms: Option<f64>,
 }
 
 /// Two judges.
@@ -229,7 +227,6 @@ fn numbers(videos: &[VideoInfo]) -> BTreeMap<&str, usize> {
 
 fn books(run: &Run, judge: &str) -> JudgeBooks {
     let mut books = JudgeBooks { judge: judge.to_owned(), ..JudgeBooks::default() };
-    let mut latencies = Vec::new();
     let windows = run.samples.values().flat_map(BTreeMap::values);
     for line in windows.filter_map(|lines| lines.get(judge)) {
         match line.answer {
@@ -239,12 +236,7 @@ fn books(run: &Run, judge: &str) -> JudgeBooks {
             Said::Abstained => *books.abstained.entry(line.reason.clone().unwrap_or_default()).or_default() += 1,
         }
         books.requests += u64::from(line.attempts);
-        if line.answer.is_answer() && line.attempts > 0 {
-            latencies.push(line.latency_ms);
-        }
     }
-    latencies.sort_by(f64::total_cmp);
-    books.median_latency_ms = latencies.get(latencies.len() / 2).copied();
     books
 }
 

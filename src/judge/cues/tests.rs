@@ -1,8 +1,9 @@
 #![allow(clippy::float_cmp, reason = "these values are exact")]
 
 use super::*;
+use crate::config::GateConfig;
 use crate::gate::tests::{FACE_JPEG, detector_models, speech_wav};
-use crate::gate::{Measurer, PictureFaces, Speech};
+use crate::gate::{Gate, Measurer, PictureFaces, Speech};
 use crate::judge::WindowId;
 use crate::judge::cues::voice::tests::voice;
 use crate::time::{MediaTime, Span};
@@ -24,7 +25,6 @@ fn window(continuity: u32, index: u32, offset: i64, sound: Option<Vec<i16>>) -> 
         sound_missing: MediaTime::ZERO,
         refused: 0,
         audio_offset: None,
-        flags: None,
     }
 }
 
@@ -43,6 +43,10 @@ fn talk(spans: &[(f32, f32)]) -> Vec<i16> {
 
 fn measurer() -> Measurer {
     Measurer::new(&detector_models()).unwrap()
+}
+
+fn gate() -> Gate {
+    Gate::new("a", GateConfig::default())
 }
 
 fn index() -> CueIndex {
@@ -140,6 +144,7 @@ fn a_voice_that_rises_is_compared_with_its_own_past() {
 fn the_result_depends_neither_on_session_time_nor_on_the_run() {
     let judge = |continuity: u32, offset: i64| {
         let (mut measurer, mut judge) = (measurer(), CueJudge::new(None).unwrap());
+        let mut gate = gate();
         let mut votes = Vec::new();
         for number in 0..3 {
             let mut sound = speech_wav();
@@ -147,7 +152,7 @@ fn the_result_depends_neither_on_session_time_nor_on_the_run() {
             let mut window = window(continuity, number, offset, Some(sound));
             let time = window.media.start();
             window.pictures = vec![Still { time, width: 320, height: 240, jpeg: FACE_JPEG.into() }; 2];
-            let vote = judge.judge_measured(&window, &measurer.measure(&window).unwrap());
+            let vote = judge.judge_measured(&window, &gate.check(Some(&mut measurer), &window).measures.unwrap());
             votes.push((vote.answer, vote.cues));
         }
         votes
@@ -162,7 +167,7 @@ fn the_result_depends_neither_on_session_time_nor_on_the_run() {
 fn a_broken_picture_is_an_abstention() {
     let mut window = window(0, 0, 0, Some(vec![0; 80_000]));
     window.pictures = vec![Still { time: MediaTime::ZERO, width: 2, height: 2, jpeg: (&b"x"[..]).into() }];
-    let error = measurer().measure(&window).unwrap_err();
+    let error = gate().check(Some(&mut measurer()), &window).measures.unwrap_err();
     let vote = CueJudge::new(None).unwrap().unmeasured(&error);
     assert!(matches!(vote.answer, Answer::Abstained(_)) && vote.cues.is_none(), "{vote:?}");
     assert_eq!(&*vote.judge, JUDGE);

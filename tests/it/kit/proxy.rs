@@ -1,10 +1,11 @@
 //! A bad network: a TCP proxy in front of a peer, which passes, cuts, stalls or refuses.
 
+use std::collections::VecDeque;
 use std::net::TcpListener as StdListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -37,6 +38,10 @@ pub struct Proxy {
 impl Proxy {
     /// Starts one to a port of loopback, passing.
     pub fn to(target: u16) -> Self {
+        Self::start(target, usize::MAX)
+    }
+
+    fn start(target: u16, a_second: usize) -> Self {
         let listener = StdListener::bind(("127.0.0.1", 0)).expect("loopback port");
         listener.set_nonblocking(true).expect("non-blocking");
         let port = listener.local_addr().expect("address").port();
@@ -49,13 +54,18 @@ impl Proxy {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
             runtime.block_on(async {
                 tokio::select! {
-                    () = serve(listener, target, modes, settle, counted, taken) => (),
+                    () = serve(listener, target, a_second, modes, settle, counted, taken) => (),
                     _ = stopped => (),
                 }
             });
             runtime.shutdown_timeout(Duration::from_millis(100));
         });
         Self { port, mode, settled, bytes, connections, stop: Some(stop), thread: Some(thread) }
+    }
+
+    /// One that passes at most so many new connections a second, and resets the others.
+    pub fn limited(target: u16, a_second: usize) -> Self {
+        Self::start(target, a_second)
     }
 
     /// One to nowhere, which takes connections and is silent: a peer that hangs in the handshake.
@@ -99,6 +109,7 @@ impl Drop for Proxy {
 async fn serve(
     first: StdListener,
     target: u16,
+    a_second: usize,
     mut modes: watch::Receiver<Mode>,
     settle: watch::Sender<Mode>,
     bytes: Arc<AtomicUsize>,
@@ -106,6 +117,7 @@ async fn serve(
 ) {
     let port = first.local_addr().expect("address").port();
     let mut listener = Some(TcpListener::from_std(first).expect("listener"));
+    let mut recent: VecDeque<Instant> = VecDeque::new();
     loop {
         let mode = *modes.borrow_and_update();
         if mode == Mode::Refuse {
@@ -124,6 +136,13 @@ async fn serve(
             changed = modes.changed() => if changed.is_err() { return },
             accepted = accept => if let Ok((client, _)) = accepted {
                 connections.fetch_add(1, Ordering::SeqCst);
+                while recent.front().is_some_and(|then| then.elapsed() >= Duration::from_secs(1)) {
+                    recent.pop_front();
+                }
+                if recent.len() >= a_second {
+                    continue;
+                }
+                recent.push_back(Instant::now());
                 tokio::spawn(pass(client, target, modes.clone(), Arc::clone(&bytes)));
             },
         }

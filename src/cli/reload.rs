@@ -1,0 +1,72 @@
+//! Reads the configuration again while the program runs: at SIGHUP, and when one of its files has changed.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+
+use crate::config::Config;
+
+/// How often files are looked at. A change counts once it has stood still for so long, so that none is read half-written.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// What tells that a file is another than before. None: it is not there.
+type Stamp = Vec<Option<(SystemTime, u64)>>;
+
+fn stamp(files: &[PathBuf]) -> Stamp {
+    files
+        .iter()
+        .map(|file| std::fs::metadata(file).ok().and_then(|meta| Some((meta.modified().ok()?, meta.len()))))
+        .collect()
+}
+
+/// Hands on each new configuration, for as long as somebody takes them. `read` reads and checks all of it; what it does not
+/// take is told once, and nothing changes.
+pub(super) async fn reload(
+    files: &[PathBuf],
+    mut hangups: mpsc::Receiver<()>,
+    mut current: Config,
+    mut read: impl FnMut() -> Result<Config, String>,
+    anew: mpsc::Sender<Config>,
+) {
+    let mut ticks = tokio::time::interval(LOOK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut known, mut seen) = (stamp(files), stamp(files));
+    let mut listening = true;
+    loop {
+        let asked = tokio::select! {
+            asked = hangups.recv(), if listening => {
+                listening = asked.is_some();
+                asked.is_some()
+            }
+            _ = ticks.tick() => false,
+        };
+        let now = stamp(files);
+        let changed = now != known && now == seen;
+        seen = now;
+        if !asked && !changed {
+            continue;
+        }
+        known.clone_from(&seen);
+        match read() {
+            Ok(config) if config == current => {
+                if asked {
+                    tracing::warn!("the configuration was read again and says what it said");
+                }
+            }
+            Ok(config) => {
+                if config.judging != current.judging {
+                    super::watch::introduce(&config);
+                }
+                if anew.send(config.clone()).await.is_err() {
+                    return;
+                }
+                current = config;
+            }
+            Err(problems) => {
+                tracing::error!("the configuration was read again and not taken; nothing changes:\n{problems}");
+            }
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! A window before the panel.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+
+use crate::alert::WindowQuality;
+use crate::config::ClipCodec;
+use crate::encode::{ClipSet, clips};
+use crate::gate::Flags;
+use crate::judge::panel::{Due, Panel};
+use crate::judge::{DropReason, Outcome, Verdict, Vote};
+use crate::run::blocking;
+use crate::time::monotonic;
+use crate::window::Window;
+
+/// A window whose verdict is known.
+pub(super) struct Judged {
+    pub verdict: Verdict,
+    pub quality: WindowQuality,
+    /// It had one of the places before the panel.
+    pub asked: bool,
+}
+
+pub(super) type Judgement = Pin<Box<dyn Future<Output = Judged> + Send>>;
+
+/// A window that waits for its place before the panel.
+pub(super) struct Waiting {
+    pub window: Arc<Window>,
+    /// When the frame that completed it arrived.
+    pub at: Instant,
+    pub flags: Noticed,
+}
+
+/// The flags of a window, or where they will come from.
+pub(super) enum Noticed {
+    Now(Option<Flags>),
+    Soon(oneshot::Receiver<Flags>),
+}
+
+impl Noticed {
+    /// None: it was not looked at, for want of time.
+    async fn wait(self) -> Option<Flags> {
+        match self {
+            Self::Now(flags) => flags,
+            Self::Soon(flags) => flags.await.ok(),
+        }
+    }
+}
+
+pub(super) fn verdict(window: &Window, votes: Vec<Vote>) -> Verdict {
+    Verdict { window: window.id, span: window.span, outcome: Outcome::Votes(votes) }
+}
+
+pub(super) fn quality(window: &Window, flags: Option<Flags>) -> WindowQuality {
+    WindowQuality { flags, ..WindowQuality::from(window) }
+}
+
+/// A window that a newer one took the place of. Its flags are waited for all the same.
+pub(super) async fn dropped(older: Waiting) -> Judged {
+    let Waiting { window, flags, .. } = older;
+    let outcome = Outcome::Dropped(DropReason::Overload);
+    let verdict = Verdict { window: window.id, span: window.span, outcome };
+    let flags = flags.wait().await;
+    Judged { verdict, quality: quality(&window, flags), asked: false }
+}
+
+/// Encodes a window and puts it to the panel.
+pub(super) async fn judge(
+    panel: Arc<Panel>,
+    waiting: Waiting,
+    codec: ClipCodec,
+    asks: Vec<bool>,
+    due: Due,
+    source: Arc<str>,
+) -> Judged {
+    let Waiting { window, at, flags } = waiting;
+    let mut verdict = verdict(&window, Vec::new());
+    let id = window.id;
+    let anyone = asks.iter().any(|asked| *asked);
+    let sizes: BTreeSet<u32> = if anyone { panel.clip_sizes() } else { BTreeSet::new() };
+    let pictures = Arc::clone(&window);
+    let encoded = blocking(move || clips(&pictures, codec, &sizes)).await;
+    let set = match encoded {
+        Some(Ok(set)) => set,
+        // Every judge then abstains with the reason "encoding".
+        Some(Err(error)) => {
+            tracing::error!(%source, %error, "a clip could not be built");
+            ClipSet::new()
+        }
+        None => ClipSet::new(),
+    };
+    let after_ms = (monotonic() - at).as_secs_f64() * 1e3;
+    tracing::debug!(%source, continuity = id.continuity, window = id.index, after_ms, "asking the panel");
+    let quality = WindowQuality::from(&*window);
+    // The clips hold all that is needed; a window's own pictures need not wait for answers.
+    drop(window);
+    verdict.outcome = Outcome::Votes(panel.judge(&set, &asks, due).await);
+    Judged { verdict, quality: WindowQuality { flags: flags.wait().await, ..quality }, asked: true }
+}
