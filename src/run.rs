@@ -11,11 +11,12 @@
 //! Shutdown is end of stream: when the stop handle goes, sources end, their channels close, and stages end one after the other.
 //!
 //! - `cut`: a cutting thread. `fleet`: the sources that run, and which come and go. `prepare`: from the configuration to
-//!   what a source runs with. `jobs`: recordings in parallel, offline. `output`: the thread that writes events. `signals`: what the system asks.
+//!   what a source runs with. `jobs`, `eval`: recordings in parallel, offline. `output`: the thread that writes events. `signals`: what the system asks.
 
 #![allow(clippy::disallowed_methods, reason = "this is the place that the bans on spawning point to")]
 
 mod cut;
+mod eval;
 mod fleet;
 mod jobs;
 mod output;
@@ -30,6 +31,7 @@ use crossbeam_channel::bounded;
 use tokio::sync::mpsc;
 
 pub use cut::{FromSource, Replan, cut, cut_anew};
+pub use eval::{Progress, evaluate};
 pub use jobs::{in_parallel, interruptible, play};
 pub use output::printer;
 pub use signals::{hangups, interrupted};

@@ -6,12 +6,13 @@
 //! - `path`: how a video is named. `splits`: `train.txt`, `val.txt`, `test.txt`. `yaml`, `annotations`, `metadata`: the YAML
 //!   files, as they stream by. `dataset`: all of them together.
 //! - [`inspect`]: what is wrong with it. [`algorithm`]: which clips training data is made of.
-//! - [`run_dir`]: what an evaluation writes. [`metrics`], [`score`]: its numbers. [`protocol`]: what has to be known before they
+//! - [`eval`]: a split's videos through the live path's code. [`run_dir`]: what it writes. [`metrics`], [`score`]: its numbers. [`protocol`]: what has to be known before they
 //!   are read. [`report`]: the same for people. [`import`]: result files of the released scripts.
 
 pub mod algorithm;
 mod annotations;
 mod dataset;
+pub mod eval;
 pub mod import;
 pub mod inspect;
 mod metadata;

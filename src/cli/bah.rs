@@ -1,5 +1,6 @@
 //! `ahwatch bah`: the BAH dataset, offline.
 
+mod eval;
 mod inspect;
 mod report;
 mod score;
@@ -16,6 +17,8 @@ use super::Exit;
 pub enum Command {
     /// Say what a copy of BAH holds, and what is wrong with it.
     Inspect(inspect::Options),
+    /// Put a split's videos before a panel, by the code that watches live; goes on where it was stopped.
+    Eval(eval::Options),
     /// Print the numbers of runs; asks no model.
     Score(score::Options),
     /// Write the numbers of runs as one offline HTML page, or as Markdown, CSV or LaTeX.
@@ -25,6 +28,7 @@ pub enum Command {
 pub(super) fn run(command: &Command) -> Exit {
     match command {
         Command::Inspect(options) => inspect::run(options),
+        Command::Eval(options) => eval::run(options),
         Command::Score(options) => score::run(options),
         Command::Report(options) => report::run(options),
     }

@@ -3,18 +3,20 @@
 use crate::bah::metrics::{Abstentions, Metric};
 use crate::bah::score::{Level, Scored};
 
-/// All metrics of these runs: `run,level,system,abstentions,metric,value,low,high,n`, fractions; then the panel's groups.
+/// All metrics of these runs: `run,level,system,abstentions,metric,value,low,high,n,limit`, fractions; then the panel's groups.
 ///
 /// # Errors
 /// None that can happen in memory; the CSV writer's.
 pub fn csv(runs: &[Scored]) -> Result<String, csv::Error> {
     let mut out = csv::Writer::from_writer(Vec::new());
-    out.write_record(["run", "level", "system", "abstentions", "metric", "value", "low", "high", "n"])?;
+    out.write_record(["run", "level", "system", "abstentions", "metric", "value", "low", "high", "n", "limit"])?;
     for scored in runs {
-        write(&mut out, &scored.run, "video", &scored.video)?;
+        let limit = scored.limit.map(|limit| limit.to_string()).unwrap_or_default();
+        let run = (scored.run.as_str(), limit.as_str());
+        write(&mut out, run, "video", &scored.video)?;
         for (name, level) in [("clip", &scored.clip), ("clip_video_truth", &scored.clip_video_truth)] {
             if let Some(level) = level {
-                write(&mut out, &scored.run, name, level)?;
+                write(&mut out, run, name, level)?;
             }
         }
         for group in &scored.breakdown {
@@ -24,7 +26,7 @@ pub fn csv(runs: &[Scored]) -> Result<String, csv::Error> {
                 let n = group.counted_wrong.map_or(0, |rates| rates.n);
                 let (value, n) = (value.to_string(), n.to_string());
                 let (system, wrong) = ("panel (vote_of_max)", word(Abstentions::CountedWrong));
-                out.write_record([&scored.run, &level, system, wrong, &name(metric), &value, "", "", &n])?;
+                out.write_record([&scored.run, &level, system, wrong, &name(metric), &value, "", "", &n, &limit])?;
             }
         }
     }
@@ -32,7 +34,12 @@ pub fn csv(runs: &[Scored]) -> Result<String, csv::Error> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-fn write(out: &mut csv::Writer<Vec<u8>>, run: &str, level: &str, of: &Level) -> Result<(), csv::Error> {
+fn write(
+    out: &mut csv::Writer<Vec<u8>>,
+    (run, limit): (&str, &str),
+    level: &str,
+    of: &Level,
+) -> Result<(), csv::Error> {
     for system in &of.systems {
         for abstentions in Abstentions::ALL {
             let measured = system.measured(abstentions);
@@ -55,6 +62,7 @@ fn write(out: &mut csv::Writer<Vec<u8>>, run: &str, level: &str, of: &Level) -> 
                     &bound(interval.map(|interval| interval.low)),
                     &bound(interval.map(|interval| interval.high)),
                     &n.to_string(),
+                    limit,
                 ])?;
             }
         }

@@ -277,8 +277,7 @@ fn confusion(level: &Level) -> Table {
 }
 
 fn judges(scored: &Scored) -> Section {
-    let mut table =
-        Table::new(["judge", "model", "Present", "Absent", "abstained", "why", "not asked", "requests"]);
+    let mut table = Table::new(["judge", "model", "Present", "Absent", "abstained", "why", "not asked", "requests"]);
     for (books, judge) in scored.judges.iter().zip(&scored.panel) {
         let why: Vec<_> = books.abstained.iter().map(|(reason, n)| format!("{n} {reason}")).collect();
         table.push([

@@ -16,6 +16,7 @@ use serde::Serialize;
 
 pub use compare::{Between, between};
 pub use level::{Kind, Level, Measured, System};
+pub(crate) use replay::vote;
 pub use replay::{ClipResult, LabelWord, UnjudgedTime, VideoResult};
 
 use super::import::Released;
