@@ -31,6 +31,8 @@ use crossbeam_channel::bounded;
 use tokio::sync::mpsc;
 
 pub use cut::{FromSource, Replan, cut, cut_anew};
+#[cfg(feature = "rtsp-server")]
+pub use eval::evaluate_by_rtsp;
 pub use eval::{Progress, evaluate};
 pub use jobs::{in_parallel, interruptible, play};
 pub use output::printer;

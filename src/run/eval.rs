@@ -157,6 +157,38 @@ pub async fn evaluate(
     outcome.map(|()| progress)
 }
 
+/// [`evaluate`] by a local RTSP server and the live path.
+///
+/// # Errors
+/// As there, and if the server does not start.
+#[cfg(feature = "rtsp-server")]
+pub async fn evaluate_by_rtsp(
+    config: &Config,
+    root: &Path,
+    ledger: &mut Ledger,
+    stop: impl Future<Output = ()>,
+    tell: impl FnMut(&Progress),
+) -> Result<Progress, EvalError> {
+    use crate::source::RtspServer;
+    let ids: Vec<String> = ledger.run().info.videos.iter().map(|video| video.id.clone()).collect();
+    let files: Vec<_> = ids.iter().map(|id| root.join(id)).collect();
+    let server = super::blocking(move || RtspServer::bind(&files)).await;
+    let Some(Ok(server)) = server else {
+        let error = server.and_then(Result::err).map(RunError::from);
+        return Err(error.unwrap_or_else(|| std::io::Error::other("the RTSP server broke off").into()).into());
+    };
+    let addresses: BTreeMap<String, url::Url> =
+        ids.into_iter().enumerate().filter_map(|(n, id)| Some((id, server.address(n).parse().ok()?))).collect();
+    let (serving, over) = bounded::<Infallible>(0);
+    let thread = std::thread::Builder::new().name("rtsp".into()).spawn(move || server.serve(&over));
+    let thread = thread.map_err(RunError::from)?;
+    let address = |video: &VideoInfo| addresses[&video.id].clone();
+    let progress = evaluate(config, root, ledger, Some(&address), stop, tell).await;
+    drop(serving);
+    let _ = super::blocking(move || thread.join()).await;
+    progress
+}
+
 /// Starts a video: its cutting thread and its task.
 fn begin(
     tasks: &mut JoinSet<bool>,

@@ -18,6 +18,8 @@ mod listing;
 mod pace;
 mod pipeline;
 mod probe;
+#[cfg(feature = "rtsp-server")]
+mod rtsp_server;
 mod supervise;
 
 use std::path::PathBuf;
@@ -31,6 +33,8 @@ pub use device::{description, missing_packages};
 pub use image::{Image, Matrix};
 pub use listing::{Device, DeviceKind, devices};
 pub use probe::{Probe, probe};
+#[cfg(feature = "rtsp-server")]
+pub use rtsp_server::RtspServer;
 pub use supervise::{Retry, supervise};
 
 /// Where media comes from.

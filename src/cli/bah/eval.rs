@@ -99,6 +99,7 @@ pub(super) fn run(options: &Options) -> Exit {
     }
 }
 
+/// Without the feature [`Via::Rtsp`] was refused before.
 #[cfg(not(feature = "rtsp-server"))]
 async fn evaluate(
     config: &Config,
@@ -108,6 +109,20 @@ async fn evaluate(
     tell: impl FnMut(&Progress),
 ) -> Result<Progress, EvalError> {
     crate::run::evaluate(config, &options.root, ledger, None, stop, tell).await
+}
+
+#[cfg(feature = "rtsp-server")]
+async fn evaluate(
+    config: &Config,
+    options: &Options,
+    ledger: &mut Ledger,
+    stop: impl Future<Output = ()>,
+    tell: impl FnMut(&Progress),
+) -> Result<Progress, EvalError> {
+    if options.via == Via::File {
+        return crate::run::evaluate(config, &options.root, ledger, None, stop, tell).await;
+    }
+    crate::run::evaluate_by_rtsp(config, &options.root, ledger, stop, tell).await
 }
 
 /// Everything that can be wrong before anything runs.

@@ -230,10 +230,12 @@ fn a_run_of_something_else_is_not_gone_on_with() {
     refused(other.path(), &out, &["--limit", "1"], "another dataset");
     refused(&dataset(), place.dir.path(), &[], "is not empty, and no RUN");
     refused(&out, &place.out("new"), &[], "has no split files");
-    edit(other.path(), "split/test.txt", ".mp4,", ".avi,");
-    refused(other.path(), &place.out("new"), &[], "test.txt:1:");
+    let split = other.path().join("split/test.txt");
+    let list = std::fs::read_to_string(&split).unwrap();
+    std::fs::write(&split, format!("Videos/1/a.avi,0,no comma after a name\n{list}")).unwrap();
+    refused(other.path(), &place.out("new"), &[], "test.txt:1: has no `.mp4,`");
+    std::fs::write(&split, list).unwrap();
     std::fs::remove_dir_all(other.path().join("Videos")).unwrap();
-    edit(other.path(), "split/test.txt", ".avi,", ".mp4,");
     refused(other.path(), &place.out("new"), &[], "none of the 14 videos of test is there");
     std::fs::write(&place.panel, "[[judge]]\n").unwrap();
     refused(&dataset(), &place.out("new"), &[], "base_url");
@@ -280,4 +282,37 @@ fn a_video_that_cannot_be_read_costs_that_video() {
     assert_eq!(panel["left_out"]["rates"]["accuracy"], 1.0);
     assert_eq!(panel["confusion"]["abstained_positive"], 1);
     assert_eq!(panel["confusion"]["abstained_negative"], 1);
+}
+
+#[cfg(feature = "rtsp-server")]
+#[test]
+fn by_the_live_path_the_labels_are_those_of_the_files() {
+    let endpoint = endpoint();
+    let place = place(&endpoint);
+    let (file, live) = (place.out("file"), place.out("live"));
+    place.eval(&dataset(), &file, &["--split", "val"]).finish(LIMIT).expect_code(0);
+    place.eval(&dataset(), &live, &["--split", "val", "--via", "rtsp"]).finish(LIMIT).expect_code(0);
+    let (of_file, of_live) = (score(&file), score(&live));
+    assert_eq!(of_live["via"], "rtsp");
+    assert_eq!(labels(&of_live), labels(&of_file));
+    assert_eq!(labels(&of_file).len(), 6);
+    // The server drops up to 200 ms at the end, so that only full clips are the same.
+    let full = |scored: &Value| {
+        let clips = |video: &Value| {
+            let clips = video["clips"].as_array().unwrap().clone();
+            let full = |clip: &Value| clip["span"]["end_secs"] == (clip["span"]["start_secs"].as_f64().unwrap() + 5.0);
+            clips.into_iter().filter(full).map(|clip| (clip["span"].clone(), clip["label"].clone())).collect::<Vec<_>>()
+        };
+        scored["videos"].as_array().unwrap().iter().map(clips).collect::<Vec<_>>()
+    };
+    assert_eq!(full(&of_live), full(&of_file));
+}
+
+#[cfg(not(feature = "rtsp-server"))]
+#[test]
+fn a_build_without_the_rtsp_server_says_so() {
+    let endpoint = endpoint();
+    let place = place(&endpoint);
+    let finished = place.eval(&dataset(), &place.out("run"), &["--via", "rtsp"]).finish(LIMIT).expect_code(2);
+    assert!(finished.stderr.contains("--features rtsp-server"), "{}", finished.stderr);
 }
