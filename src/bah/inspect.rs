@@ -177,7 +177,7 @@ pub fn inspect(
 }
 
 /// Without the place, which the finding names.
-fn reason(error: SourceError) -> String {
+pub(super) fn reason(error: SourceError) -> String {
     match error {
         SourceError::Unreadable { reason, .. } | SourceError::Media { reason, .. } => reason,
         SourceError::Nothing { .. } => "has neither sound nor pictures that GStreamer can decode".into(),

@@ -6,8 +6,10 @@
 //! - `path`: how a video is named. `splits`: `train.txt`, `val.txt`, `test.txt`. `yaml`, `annotations`, `metadata`: the YAML
 //!   files, as they stream by. `dataset`: all of them together.
 //! - [`inspect`]: what is wrong with it. [`algorithm`]: which clips training data is made of.
-//! - [`eval`]: a split's videos through the live path's code. [`run_dir`]: what it writes. [`metrics`], [`score`]: its numbers. [`protocol`]: what has to be known before they
-//!   are read. [`report`]: the same for people. [`import`]: result files of the released scripts.
+//! - [`prepare`]: the clips, and the rows that are trained on. [`train`]: by ms-swift.
+//! - [`eval`]: a split's videos through the live path's code. [`run_dir`]: what it writes. [`metrics`], [`score`]: its numbers.
+//!   [`protocol`]: what has to be known before they are read. [`report`]: the same for people. [`import`]: result files of the
+//!   released scripts.
 
 pub mod algorithm;
 mod annotations;
@@ -18,11 +20,13 @@ pub mod inspect;
 mod metadata;
 pub mod metrics;
 mod path;
+pub mod prepare;
 pub mod protocol;
 pub mod report;
 pub mod run_dir;
 pub mod score;
 mod splits;
+pub mod train;
 mod yaml;
 
 use std::path::PathBuf;

@@ -78,6 +78,9 @@ pub fn read_split(file: &Path) -> Result<Vec<SplitLine>, BahError> {
 fn parse(text: &str) -> Result<(VideoPath, Label), String> {
     let at = text.find(".mp4,").ok_or("has no `.mp4,`; a line is `path.mp4,label,transcript`")?;
     let (path, rest) = text.split_at(at + 4);
+    if path.contains(',') {
+        return Err("has no `.mp4,` right after its path; a line is `path.mp4,label,transcript`".into());
+    }
     let path = VideoPath::parse(path)?;
     // The comma was found.
     let label = rest[1..].split(',').next().unwrap_or_default().trim();
@@ -120,6 +123,7 @@ mod tests {
     fn a_bad_line_is_named() {
         for (text, says) in [
             ("a.mp4,1,x\nb.avi,0,x", ":2: has no `.mp4,`"),
+            ("a.mkv,0,I saw b.mp4, once", "no `.mp4,` right after its path"),
             ("a.mp4,2,x", ":1: the label after the path is \"2\""),
             ("a.mp4,10,x", "0 or 1"),
             ("../a.mp4,1,x", "leads out"),

@@ -2,8 +2,10 @@
 
 mod eval;
 mod inspect;
+mod prepare;
 mod report;
 mod score;
+mod train;
 
 use std::io::IsTerminal as _;
 
@@ -17,6 +19,10 @@ use super::Exit;
 pub enum Command {
     /// Say what a copy of BAH holds, and what is wrong with it.
     Inspect(inspect::Options),
+    /// Cut the clips that the published checkpoints were trained on, and write the rows for ms-swift.
+    Prepare(prepare::Options),
+    /// Train a checkpoint by ms-swift with a recipe of the paper.
+    Train(train::Options),
     /// Put a split's videos before a panel, by the code that watches live; goes on where it was stopped.
     Eval(eval::Options),
     /// Print the numbers of runs; asks no model.
@@ -28,6 +34,8 @@ pub enum Command {
 pub(super) fn run(command: &Command) -> Exit {
     match command {
         Command::Inspect(options) => inspect::run(options),
+        Command::Prepare(options) => prepare::run(options),
+        Command::Train(options) => train::run(options),
         Command::Eval(options) => eval::run(options),
         Command::Score(options) => score::run(options),
         Command::Report(options) => report::run(options),

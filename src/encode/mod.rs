@@ -4,13 +4,12 @@
 //! chooses them, at 2 fps, are the only form that vLLM and ms-swift read alike.
 //!
 //! - `still`: a picked picture to the JPEG that is held; `colour`: into JFIF's colours before that.
-//! - `movie`: every picture of a span, for training data; `movie_times`: without the time of day.
+//! - `movie`: every picture of a span, for training data.
 //! - `transcode`: held JPEGs to another size, or to H.264. `mp4`, `wav`: the files.
 
 mod clip;
 mod colour;
 mod movie;
-mod movie_times;
 mod mp4;
 mod still;
 mod transcode;

@@ -1,7 +1,8 @@
 //! A clip of training data: every picture of a span as H.264, its sound as AAC, in an MP4 file.
 //!
-//! x264 with crf 18 and preset veryfast, as the published preparation, but encoded once. One thread an encoder: several clips
-//! are made at once, and the same media gives the same bytes.
+//! x264 with crf 18 and preset veryfast, as the published preparation, but encoded once. One thread an encoder, since several
+//! clips are made at once. The bytes are not the same each time: x264's macroblock tree, which the preset has, reads memory
+//! that nobody wrote (164 r3095), and the file holds the time of day.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -68,6 +69,16 @@ impl MovieWriter {
         Ok(())
     }
 
+    /// Shows the newest picture once more from `time` on.
+    ///
+    /// # Errors
+    /// As [`MovieWriter::picture`]; there was none.
+    pub fn again(&mut self, time: MediaTime) -> Result<(), EncodeError> {
+        let (_, image) = self.held.as_ref().ok_or(EncodeError::Empty)?;
+        let image = image.clone();
+        self.picture(time, image)
+    }
+
     /// Ends the clip: its last picture is shown until `end`, its sound is this 16 kHz mono. The file is whole afterwards.
     ///
     /// # Errors
@@ -92,8 +103,7 @@ impl MovieWriter {
             _ => return Err(EncodeError::Movie { file: self.shown(), reason: "the encoder did not end".into() }),
         }
         self.pipeline = None;
-        super::movie_times::clear(&self.file)
-            .map_err(|error| EncodeError::Movie { file: self.shown(), reason: error.to_string() })
+        Ok(())
     }
 
     fn shown(&self) -> String {
@@ -270,12 +280,10 @@ mod tests {
     }
 
     #[test]
-    fn the_same_media_gives_the_same_bytes_and_its_length() {
+    fn a_clip_has_both_streams_and_its_length() {
         let dir = tempfile::tempdir().unwrap();
-        let (a, b, odd) = (dir.path().join("a b.mp4"), dir.path().join("b.mp4"), dir.path().join("odd.mp4"));
+        let (a, odd) = (dir.path().join("a b.mp4"), dir.path().join("odd.mp4"));
         write(&a, 64, 48).unwrap();
-        write(&b, 64, 48).unwrap();
-        assert_eq!(std::fs::read(&a).unwrap(), std::fs::read(&b).unwrap());
         write(&odd, 63, 47).unwrap();
         for file in [&a, &odd] {
             let probe = crate::source::probe(file).unwrap();

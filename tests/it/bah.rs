@@ -2,6 +2,8 @@
 
 mod eval;
 mod inspect;
+mod prepare;
+mod train;
 
 use std::path::Path;
 

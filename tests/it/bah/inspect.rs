@@ -51,8 +51,8 @@ fn every_planted_fault_is_found() {
     let yaml = "video_annotation_transcript.yaml";
     edit(root, yaml, "- - '00:00:01.721'\n    - '00:00:04.410'", "- - '00:00:04.410'\n    - '00:00:01.721'");
     edit(root, yaml, "- - '00:00:03.000'\n    - '00:00:11.600'", "- - '00:00:13.000'\n    - '00:00:14.000'");
-    edit(root, yaml, "'00:00:00.400'\n    - '00:00:02.000'", "'00:00:00.400'\n    - '00:00:00.400'");
-    edit(root, yaml, "['00:00:05.000', '00:00:13.600']", "['00:00:04.000', '00:00:13.600']");
+    edit(root, yaml, "['00:00:00.400', '00:00:02.000']", "['00:00:00.400', '00:00:00.400']");
+    edit(root, yaml, "'00:00:05.000'", "'00:00:04.000'");
     std::fs::remove_file(root.join(&all[1].path)).unwrap();
     replace(&root.join(&all[2].path), b"no video");
     let line = format!("{},0,said, twice\n", all[20].path);
@@ -108,7 +108,7 @@ fn what_cannot_be_read_is_refused_with_its_place() {
         (yaml, "Videos/90001", "../90001", &["leads out of the dataset's folder"]),
         ("split/val.txt", "mp4,1,", "mp4,7,", &["val.txt:", "\"7\"", "0 or 1"]),
         ("split/test.txt", ".mp4,", ".mkv,", &["test.txt:1:", "no `.mp4,`"]),
-        ("meta_data.yml", "'No'", "'Perhaps'", &["meta_data.yml:", "Yes or No"]),
+        ("meta_data.yml", "challenges: 'Yes'", "challenges: 'Perhaps'", &["meta_data.yml:", "Yes or No"]),
     ] {
         let dir = copy();
         edit(dir.path(), file, from, to);
