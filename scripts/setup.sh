@@ -3,6 +3,7 @@
 #
 #   scripts/setup.sh          to build and run
 #   scripts/setup.sh --test   and to run all tests
+#   scripts/setup.sh --conformance   and for `make conformance`
 #
 # Only packages that are missing are asked for: once set up, it needs neither root nor network. SKIP_APT=1 leaves
 # system packages alone. sudo is used only by who is not root.
@@ -23,16 +24,22 @@ test_packages=(
     libgstrtspserver-1.0-dev                                        # the RTSP server of the tests
     pulseaudio pulseaudio-utils                                     # their microphones
     pipewire wireplumber dbus gstreamer1.0-tools                    # their webcam
+    strace                                                          # who watches what they write
+)
+conformance_packages=(
+    python3-venv ffmpeg libnuma1                                    # vLLM and ms-swift on CPU, and the media of training
 )
 
-case "${1-}" in
-"") ;;
---test) packages+=("${test_packages[@]}") ;;
-*)
-    echo "setup: unknown argument $1 (known: --test)" >&2
-    exit 2
-    ;;
-esac
+for argument in "$@"; do
+    case "$argument" in
+    --test) packages+=("${test_packages[@]}") ;;
+    --conformance) packages+=("${conformance_packages[@]}") ;;
+    *)
+        echo "setup: unknown argument $argument (known: --test, --conformance)" >&2
+        exit 2
+        ;;
+    esac
+done
 
 if ! command -v cargo >/dev/null; then
     echo "setup: Rust is missing; install it from https://rustup.rs, then open a new shell" >&2

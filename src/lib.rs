@@ -9,7 +9,8 @@
 //! - [`encode`]: a window to the clip that a judge gets.
 //! - [`judge`]: one checkpoint at one endpoint, the panel of them, their votes; the embedded hesitation-cue index.
 //! - [`session`]: verdicts in, events out: both rules, episodes, and the books of every second.
-//! - [`alert`]: events on their way out.
+//! - [`alert`]: events on their way out. [`screen`]: the same on a terminal, live. [`record`]: clips kept for review, only
+//!   where that was asked for.
 //! - [`watch`]: one source's task. [`run`]: the topology of threads, tasks and channels. [`cli`]: the commands.
 //! - [`bah`]: the BAH dataset, offline, on the same core.
 //!
@@ -23,7 +24,9 @@ pub mod config;
 pub mod encode;
 pub mod gate;
 pub mod judge;
+pub mod record;
 pub mod run;
+pub mod screen;
 pub mod session;
 pub mod source;
 pub mod time;

@@ -11,7 +11,8 @@
 //! Shutdown is end of stream: when the stop handle goes, sources end, their channels close, and stages end one after the other.
 //!
 //! - `cut`: a cutting thread. `fleet`: the sources that run, and which come and go. `prepare`: from the configuration to
-//!   what a source runs with. `jobs`, `eval`: recordings in parallel, offline. `output`: the thread that writes events. `signals`: what the system asks.
+//!   what a source runs with. `output`: the thread that writes events. `signals`: what the system asks.
+//!   [`terminal`]: the live screen's. `jobs`, `eval`: recordings in parallel, offline.
 
 #![allow(clippy::disallowed_methods, reason = "this is the place that the bans on spawning point to")]
 
@@ -22,6 +23,7 @@ mod jobs;
 mod output;
 mod prepare;
 mod signals;
+pub mod terminal;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -89,6 +91,9 @@ pub enum RunError {
     /// The cue index cannot be used.
     #[error(transparent)]
     Cues(#[from] crate::judge::cues::WeightsError),
+    /// Clips cannot be recorded where they should.
+    #[error(transparent)]
+    Record(#[from] crate::record::RecordError),
     /// The HTTP client cannot be set up.
     #[error(transparent)]
     Panel(#[from] crate::judge::openai::SetupError),

@@ -12,23 +12,24 @@ use std::time::Instant;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
 use crate::alert::{Event, EventKind, SourceState, WindowQuality};
 use crate::gate::Decision;
 use crate::judge::panel::Due;
 use crate::judge::{DropReason, LostReason, Outcome, SkipReason, Verdict};
+use crate::record::{Media, Recorder};
 use crate::run::{FromSource, Item};
 use crate::session::Session;
 use crate::source::{Loss, SourceError};
 use crate::time::{MediaTime, Span, monotonic, wall};
 use crate::window::{Cut, Window};
-use ask::{Judgement, Noticed, Waiting, dropped, judge, quality, verdict};
+use ask::{Judgement, Noticed, Turn, Waiting, dropped, judge, next_turn, quality, verdict};
 use measure::{Found, Measuring, Queued};
 pub use plan::{Judges, Plan, session_settings};
 
 /// No source has more windows before the panel at once, whatever its limits.
-const MOST_IN_FLIGHT: usize = 32;
+const MOST_IN_FLIGHT: usize = 144;
 /// After the grace, a source that was stopped has so long to say where it ended.
 const DRAIN: std::time::Duration = std::time::Duration::from_millis(300);
 
@@ -52,6 +53,8 @@ pub struct Watcher {
     plan: Arc<Plan>,
     events: mpsc::Sender<Event>,
     grace: Grace,
+    /// Off, until it is replaced.
+    pub(crate) recorder: Recorder,
     /// Numbers the events outside any session.
     scope: Arc<str>,
     outside: u64,
@@ -63,6 +66,8 @@ pub struct Watcher {
     in_flight: FuturesUnordered<Judgement>,
     /// How many of those have a place before the panel.
     asked: usize,
+    /// The place in line for the next, kept while windows come and go: so that all sources get the same share.
+    turn: Option<Turn>,
     waiting: Option<Waiting>,
     /// The session is over once nothing of it is under way.
     ending: Option<MediaTime>,
@@ -83,6 +88,7 @@ impl Watcher {
             plan,
             events,
             grace,
+            recorder: Recorder::default(),
             scope: uuid::Uuid::now_v7().to_string().into(),
             outside: 0,
             session: None,
@@ -90,6 +96,7 @@ impl Watcher {
             now: MediaTime::ZERO,
             in_flight: FuturesUnordered::new(),
             asked: 0,
+            turn: None,
             waiting: None,
             ending: None,
             lost: None,
@@ -102,7 +109,7 @@ impl Watcher {
     pub async fn run(mut self, mut queue: mpsc::Receiver<Item>) -> Watched {
         let (mut open, mut grace) = (true, self.grace.clone());
         loop {
-            self.admit();
+            self.queue_up();
             if let (Some(elapsed), true) = (self.ending, self.is_idle()) {
                 self.end_session(elapsed).await;
             }
@@ -116,8 +123,11 @@ impl Watcher {
             tokio::select! {
                 Some(judged) = self.in_flight.next(), if !self.in_flight.is_empty() => {
                     self.asked -= usize::from(judged.asked);
+                    self.recorder.offer(judged.media);
                     self.apply(&judged.verdict, Some(judged.quality)).await;
                 }
+                permit = next_turn(&mut self.turn) => self.admit(permit),
+                () = self.recorder.written() => {}
                 (queued, found) = self.measuring.next() => self.measured(queued, found).await,
                 item = queue.recv(), if takes_more => match item {
                     Some(item) => self.take(item).await,
@@ -132,7 +142,7 @@ impl Watcher {
         }
         // Past the grace: what is under way is cancelled; the session counts it as dropped.
         drop(std::mem::take(&mut self.in_flight));
-        self.waiting = None;
+        (self.waiting, self.turn) = (None, None);
         if open {
             self.drain(&mut queue).await;
         }
@@ -158,7 +168,10 @@ impl Watcher {
     async fn take(&mut self, item: Item) {
         match item {
             // It is told between two sessions, and before it nothing of the next was.
-            Item::Plan(plan) => self.plan = plan,
+            Item::Plan(plan) => {
+                self.plan = plan;
+                self.turn = None;
+            }
             Item::From(FromSource::Cut(cut, at)) => self.cut(cut, at).await,
             Item::From(FromSource::Lost(loss)) => self.source_lost(loss).await,
             Item::From(FromSource::Restored) => self.source_restored().await,
@@ -258,7 +271,10 @@ impl Watcher {
                 let outcome = Outcome::Skipped(SkipReason::Gate(skip));
                 self.apply(&Verdict { window: window.id, span: window.span, outcome }, noticed).await;
             }
-            (_, Some(vote)) => self.apply(&verdict(&window, vec![vote]), noticed).await,
+            (_, Some(vote)) => {
+                self.recorder.offer(Some(Media::Held(Arc::clone(&window), self.plan.codec)));
+                self.apply(&verdict(&window, vec![vote]), noticed).await;
+            }
             (_, None) => self.wait(Waiting { window, at, flags: Noticed::Now(Some(flags)) }),
         }
     }
@@ -270,13 +286,19 @@ impl Watcher {
         }
     }
 
-    /// Puts the waiting window before the panel if there is room.
-    fn admit(&mut self) {
-        let Judges::Panel(panel) = &self.plan.judges else { return };
-        if self.asked >= panel.windows_at_once().min(MOST_IN_FLIGHT) {
-            return;
+    /// Gets in line before the panel, if a window waits.
+    fn queue_up(&mut self) {
+        if let (Judges::Panel(panel), Some(_), None) = (&self.plan.judges, &self.waiting, &self.turn)
+            && self.asked < MOST_IN_FLIGHT
+        {
+            self.turn = Some(Box::pin(Arc::clone(panel).turn()));
         }
-        let Some(waiting) = self.waiting.take() else { return };
+    }
+
+    /// Puts the waiting window before the panel, which is its turn.
+    fn admit(&mut self, permit: OwnedSemaphorePermit) {
+        self.turn = None;
+        let (Judges::Panel(panel), Some(waiting)) = (&self.plan.judges, self.waiting.take()) else { return };
         let asks: Vec<bool> = match &self.session {
             Some(session) => panel.judges().iter().map(|j| session.asks(&j.config().name)).collect(),
             None => Vec::new(),
@@ -284,7 +306,12 @@ impl Watcher {
         let due = if self.live { Due::After(waiting.at.into()) } else { Due::AfterSending };
         self.asked += 1;
         let (panel, source) = (Arc::clone(panel), Arc::clone(&self.name));
-        self.in_flight.push(Box::pin(judge(panel, waiting, self.plan.codec, asks, due, source)));
+        let judging = judge(panel, waiting, self.plan.codec, asks, due, source);
+        self.in_flight.push(Box::pin(async move {
+            let judged = judging.await;
+            drop(permit);
+            judged
+        }));
     }
 
     /// Whether nothing of the session is under way.
@@ -298,6 +325,7 @@ impl Watcher {
 
     async fn tell(&mut self, change: impl FnOnce(&mut Session) -> Vec<Event>) {
         let events = self.session.as_mut().map(change).unwrap_or_default();
+        self.recorder.decide(&events);
         for event in events {
             self.send(event).await;
         }
@@ -306,6 +334,7 @@ impl Watcher {
     async fn end_session(&mut self, elapsed: MediaTime) {
         self.ending = None;
         self.tell(|session| session.end(elapsed, wall())).await;
+        self.recorder.session_ended().await;
         if let Some(session) = self.session.take() {
             self.watched.judged += session.summary().coverage.judged();
         }
@@ -313,13 +342,15 @@ impl Watcher {
 
     async fn source_lost(&mut self, loss: Loss) {
         let state = if loss.auth_failed { SourceState::AuthFailed } else { SourceState::Retrying };
-        tracing::warn!(source = %self.name, reason = loss.reason, "source lost");
         let since = match self.lost {
             // Said once, and again when the reason is another kind.
-            Some((_, said)) if said == state => return,
+            Some((_, said)) if said == state => {
+                return tracing::debug!(source = %self.name, reason = loss.reason, "still lost");
+            }
             Some((since, _)) => since,
             None => monotonic(),
         };
+        tracing::warn!(source = %self.name, reason = loss.reason, "source lost");
         self.lost = Some((since, state));
         self.source_event(EventKind::SourceLost(state, loss.reason)).await;
     }

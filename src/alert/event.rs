@@ -301,7 +301,7 @@ fn schema_id(kind: &str) -> String {
 }
 
 /// An address without user, password and query (cameras take passwords there); a name unchanged.
-pub(super) fn without_credentials(source: &str) -> String {
+pub(crate) fn without_credentials(source: &str) -> String {
     let Some((scheme, rest)) = source.split_once("://") else { return source.to_owned() };
     let rest = rest.split(['?', '#']).next().unwrap_or_default();
     // A password may itself hold '@' or '/', where whoever typed it did not encode it. In a well-formed address the user

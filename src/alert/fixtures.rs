@@ -9,7 +9,7 @@ use crate::gate::decide::{FacesFound, SpeechFound};
 use crate::gate::flags::FaceFlags;
 use crate::gate::{Evidence, Flags, GateSkip};
 use crate::judge::{Abstention, AbstentionReason, Answer, Cue, CueReading, DropReason, LostReason, Outcome, Score};
-use crate::judge::{SkipReason, Verdict, Vote, WindowId};
+use crate::judge::{SkipReason, Tokens, Verdict, Vote, WindowId};
 use crate::session::{Session, SessionKind, SessionSettings};
 use crate::time::{MediaTime, Span};
 
@@ -25,6 +25,8 @@ pub fn span(start: f64, end: f64) -> Span {
 
 /// A vote with a score, or without.
 pub fn vote(judge: &str, answer: Answer, p_yes: Option<f64>) -> Vote {
+    let tokens = Tokens { prompt: 1636, completion: 8, audio: Some(65), video: Some(1500) };
+    let tokens = matches!(answer, Answer::Present | Answer::Absent).then_some(tokens);
     Vote {
         judge: judge.into(),
         answer,
@@ -32,6 +34,8 @@ pub fn vote(judge: &str, answer: Answer, p_yes: Option<f64>) -> Vote {
         cues: None,
         latency: Duration::from_micros(1_234_567),
         attempts: 1,
+        base_url: Some("https://gpu-1.example.org/v1".into()),
+        tokens,
         raw: Some("<answer>secret words</answer>".into()),
     }
 }
@@ -138,8 +142,10 @@ pub fn heuristic_session() -> Vec<Event> {
             cue("gaze", f64::NAN, "", 0.01),
         ],
     };
-    let present = Vote { cues: Some(reading), attempts: 0, ..vote("cues", Answer::Present, None) };
-    let silent = vote("cues", abstained(AbstentionReason::InsufficientEvidence, "0.4 s of speech"), None);
+    let present =
+        Vote { cues: Some(reading), attempts: 0, base_url: None, tokens: None, ..vote("cues", Answer::Present, None) };
+    let silent = abstained(AbstentionReason::InsufficientEvidence, "0.4 s of speech");
+    let silent = Vote { attempts: 0, base_url: None, tokens: None, ..vote("cues", silent, None) };
     let mut events = vec![session.start(wall())];
     events.extend(session.apply_window(&verdict(0, Outcome::Votes(vec![present])), Some(quality(true)), wall()));
     events.extend(session.apply(&verdict(1, Outcome::Votes(vec![silent])), wall()));

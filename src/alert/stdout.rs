@@ -56,7 +56,7 @@ pub fn readable(out: &mut impl Write, event: &Event, style: Style) -> io::Result
     out.flush()
 }
 
-fn line(event: &Event, style: Style) -> String {
+pub(crate) fn line(event: &Event, style: Style) -> String {
     let at = span(event.span);
     match &event.kind {
         EventKind::SessionStarted(settings) => {
@@ -134,7 +134,7 @@ fn votes(votes: &[Vote]) -> String {
     votes.iter().map(vote).collect::<Vec<_>>().join(" | ")
 }
 
-fn vote(vote: &Vote) -> String {
+pub(crate) fn vote(vote: &Vote) -> String {
     let (answer, detail) = match (&vote.answer, &vote.cues) {
         (Answer::Abstained(why), _) => ("\u{2013}", format!(" {}", why.reason.as_str())),
         (Answer::NotAsked, _) => ("\u{2013}", " not asked".to_owned()),
@@ -150,7 +150,7 @@ fn vote(vote: &Vote) -> String {
 }
 
 /// `.83`, and `1.0` for what rounds to it.
-fn hundredths(value: f64) -> String {
+pub(crate) fn hundredths(value: f64) -> String {
     let text = format!("{value:.2}");
     text.strip_prefix('0').map_or_else(|| text.get(..3).unwrap_or(&text).to_owned(), str::to_owned)
 }
@@ -169,7 +169,7 @@ fn word(outcome: &str, reason: &str, detail: &str) -> String {
     format!("{outcome:<9}  {}{detail}", printable(reason))
 }
 
-fn skip_reason(reason: &SkipReason) -> String {
+pub(crate) fn skip_reason(reason: &SkipReason) -> String {
     match reason {
         SkipReason::Gate(skip) => skip.to_string(),
         SkipReason::EarlyStop => "early stop: every judge said present".to_owned(),
@@ -177,7 +177,7 @@ fn skip_reason(reason: &SkipReason) -> String {
     }
 }
 
-fn drop_reason(reason: DropReason) -> &'static str {
+pub(crate) fn drop_reason(reason: DropReason) -> &'static str {
     match reason {
         DropReason::Overload => "overload: newer windows were waiting",
         DropReason::Shutdown => "session ended before it was judged",
@@ -191,7 +191,7 @@ fn actor(actor: Actor) -> &'static str {
     }
 }
 
-fn span(span: Span) -> String {
+pub(crate) fn span(span: Span) -> String {
     format!("{}\u{2013}{}", clock(span.start()), clock(span.end()))
 }
 
@@ -208,6 +208,9 @@ fn printable(text: &str) -> String {
 #[must_use]
 pub fn summary_table(summary: &Summary) -> String {
     let mut text = format!("{}\n{}\n", time_table(summary), judge_table(summary));
+    if summary.judges.iter().any(|judge| judge.usage.requests > 0) {
+        let _ = writeln!(text, "{}", usage_table(summary));
+    }
     let alarms = match (summary.alarms, summary.alarms_per_hour()) {
         (Some(alarms), Some(rate)) => {
             format!("episodes: {}, alerted: {}, alarms per judged hour: {rate:.1}", alarms.episodes, alarms.alerts)
@@ -267,6 +270,28 @@ fn judge_table(summary: &Summary) -> Table {
         let covered = format!("{:.3} s", judge.covered.as_secs_f64());
         let (present, absent) = (judge.present.to_string(), judge.absent.to_string());
         table.add_row([&*judge.judge, judge.max.as_str(), &*present, &*absent, &*abstained(judge), &*covered]);
+    }
+    table
+}
+
+/// What asking took. A dash is what no server told.
+fn usage_table(summary: &Summary) -> Table {
+    let mut table =
+        plain(&["judge", "requests", "retries", "waited", "prompt tokens", "of sound", "of pictures", "answer tokens"]);
+    let told = |tokens: Option<u64>| tokens.map_or_else(|| "\u{2013}".to_owned(), |tokens| tokens.to_string());
+    for judge in &summary.judges {
+        let usage = &judge.usage;
+        let any = |tokens: u64| told((usage.counted > 0).then_some(tokens));
+        table.add_row([
+            judge.judge.to_string(),
+            usage.requests.to_string(),
+            usage.retries.to_string(),
+            format!("{:.1} s", usage.waited.as_secs_f64()),
+            any(usage.prompt),
+            told(usage.audio),
+            told(usage.video),
+            any(usage.completion),
+        ]);
     }
     table
 }

@@ -311,6 +311,7 @@ fn cut(
         description: description.clone(),
         realtime: false,
         once: true,
+        delay: std::time::Duration::ZERO,
     };
     let mut cutter = VideoCutter::new(prefix, if whole { None } else { Some(video.intervals) });
     let mut result = Ok(());

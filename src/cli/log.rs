@@ -1,9 +1,11 @@
-//! Logs, on stderr.
+//! Logs, on stderr; while the live screen is up, on it.
 
 use std::io::IsTerminal as _;
 
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
+
+use crate::screen::log::Logs;
 
 /// How much is logged, and how.
 #[derive(Debug, Args)]
@@ -31,7 +33,7 @@ fn parse(filter: &str) -> Result<String, String> {
 /// Starts logging.
 pub fn start(options: &Options) {
     let filter = EnvFilter::new(&options.log);
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(Logs).with_target(false);
     let started = match options.log_format {
         Format::Text => {
             builder.with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()).try_init()

@@ -9,6 +9,7 @@ mod devices;
 mod gate_report;
 mod log;
 mod reload;
+mod telemetry;
 mod watch;
 
 use std::process::ExitCode;
@@ -67,6 +68,7 @@ impl From<Exit> for ExitCode {
 /// Reads the command line and runs the command.
 #[must_use]
 pub fn main() -> ExitCode {
+    telemetry::off();
     let cli = Cli::parse();
     log::start(&cli.log);
     let exit = match cli.command {

@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -11,8 +12,9 @@ use super::Exit;
 use crate::alert::Event;
 use crate::alert::stdout::{Style, json_line, readable};
 use crate::config::redact::redact_url;
-use crate::config::{ClipCodec, Config, GateRequire, Judging, Overrides, RawConfig, Rule};
-use crate::run::{Outcome, RunError};
+use crate::config::{ClipCodec, Config, GateRequire, Input, Judging, Overrides, RawConfig, Rule, SourceConfig};
+use crate::run::{Outcome, RunError, terminal};
+use crate::screen::{Expected, State};
 
 /// After a stop, the output may take so long to be written.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -37,6 +39,9 @@ pub struct Options {
     /// Print one JSON object a line, also on a terminal.
     #[arg(long)]
     json: bool,
+    /// Print lines, also on a terminal, where a live screen is shown otherwise.
+    #[arg(long, conflicts_with = "json")]
+    plain: bool,
     /// Print the cameras and microphones of this machine, by the names that open them, and end.
     #[arg(long)]
     list_devices: bool,
@@ -79,6 +84,10 @@ pub struct Options {
     /// A folder whose models/ and pipelines/ replace the embedded files.
     #[arg(long, value_name = "DIR")]
     assets: Option<PathBuf>,
+    /// Keep clips for review in this folder: pictures and sound of every window that is Present or raises an alert, with its
+    /// event. Nobody deletes them [default: nothing of picture or sound is written].
+    #[arg(long, value_name = "DIR", conflicts_with = "gate_report")]
+    record: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -187,6 +196,7 @@ fn configure(options: &Options) -> Result<Config, String> {
         gate: options.gate.map(Into::into),
         cues: options.judge.is_some(),
         assets: options.assets.clone(),
+        record: options.record.clone(),
     };
     Config::build(raw, overrides, &environment).map_err(|problems| problems.to_string())
 }
@@ -212,6 +222,14 @@ pub(super) fn read(file: &Path) -> Result<String, String> {
 
 /// Says where media will go, before any does.
 pub(super) fn introduce(config: &Config) {
+    if let Some(dir) = &config.record {
+        let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.clone());
+        eprintln!(
+            "RECORDING: pictures and sound of people will be written to {}:\n  the clip and the event of every window that is \
+             Present or raises an alert. Nobody deletes them but you.",
+            dir.display()
+        );
+    }
     match &config.judging {
         Judging::Cues { chosen } => {
             eprintln!(
@@ -223,7 +241,8 @@ pub(super) fn introduce(config: &Config) {
         }
         Judging::Panel(judges) => {
             for judge in judges {
-                eprintln!("judge {}: model {} at {}", judge.name, judge.model, redact_url(judge.base_url.as_str()));
+                let urls: Vec<_> = judge.base_urls.iter().map(|url| redact_url(url.as_str())).collect();
+                eprintln!("judge {}: model {} at {}", judge.name, judge.model, urls.join(", "));
             }
         }
     }
@@ -234,8 +253,15 @@ async fn watch(config: &Config, options: &Options) -> Exit {
     let (broken, output_broke) = oneshot::channel();
     let as_json = options.json || !std::io::stdout().is_terminal();
     let name_source = config.sources.len() > 1;
-    let printer = crate::run::printer(receiver, move |event| print(event, as_json, name_source), broken);
+    let write = move |event: &Event| print(event, as_json, name_source);
     let interrupted = crate::run::interrupted();
+    let (stopping, is_stopping) = oneshot::channel();
+    // Given back at the latest when this ends, by whatever way.
+    let taken = if wants_screen(options) { take_terminal() } else { None };
+    let printer: Pin<Box<dyn Future<Output = bool>>> = match &taken {
+        Some(_) => Box::pin(terminal::screen(receiver, screen_of(config), colour(), is_stopping, write, broken)),
+        None => Box::pin(crate::run::printer(receiver, write, broken)),
+    };
     let mut hangups = crate::run::hangups();
     let files: Vec<PathBuf> = [&options.config, &options.panel].into_iter().flatten().cloned().collect();
     // Without a file there is nothing to read again: the terminal is gone, and nothing watches on behind anybody's back.
@@ -257,6 +283,7 @@ async fn watch(config: &Config, options: &Options) -> Exit {
             _ = gone => {}
             Ok(()) = output_broke => {}
         }
+        let _ = stopping.send(());
     };
     let ended: Result<Outcome, RunError> = tokio::select! {
         ended = crate::run::run_anew(config, anew, events, stop) => ended,
@@ -277,19 +304,42 @@ async fn watch(config: &Config, options: &Options) -> Exit {
     }
 }
 
+/// Whether somebody sits before a terminal that can show a screen, and wants one.
+fn wants_screen(options: &Options) -> bool {
+    let able = std::env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb");
+    let terminal = std::io::stdout().is_terminal() && std::io::stdin().is_terminal();
+    able && terminal && !options.json && !options.plain
+}
+
+fn take_terminal() -> Option<terminal::Taken> {
+    terminal::take().inspect_err(|error| tracing::warn!("no live screen on this terminal, lines instead: {error}")).ok()
+}
+
+/// The screen before anything has happened.
+fn screen_of(config: &Config) -> State {
+    let clocked = |source: &SourceConfig| source.realtime || !matches!(source.input, Input::File(_));
+    let sources: Vec<Expected> =
+        config.sources.iter().map(|source| Expected { name: source.name.clone(), clocked: clocked(source) }).collect();
+    State::new(&sources, &crate::watch::session_settings(config))
+}
+
+fn colour() -> bool {
+    std::env::var_os("NO_COLOR").is_none()
+}
+
 fn print(event: &Event, as_json: bool, name_source: bool) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     if as_json {
         return json_line(&mut out, event);
     }
-    let style = Style { colour: std::env::var_os("NO_COLOR").is_none(), name_source };
+    let style = Style { colour: colour(), name_source };
     readable(&mut out, event, style)?;
     out.flush()
 }
 
 fn judge_outcome(outcome: &Outcome, printed: bool) -> Exit {
     if !printed {
-        eprintln!("the output was closed before the end");
+        terminal::say_soon("the output was closed before the end");
         return Exit::Failed;
     }
     // Said when they happened.

@@ -19,8 +19,9 @@ use crate::judge::prompt::{Accepts, Prompt, SHIPPED};
 pub struct JudgeConfig {
     /// Unique in the panel.
     pub name: Arc<str>,
-    /// `http` or `https`, without credentials, query and final slash. Judges of one endpoint have equal ones.
-    pub base_url: Url,
+    /// Where it is served, at least once: `http` or `https`, without credentials, query and final slash, no two alike. Judges of
+    /// one endpoint have equal ones.
+    pub base_urls: Vec<Url>,
     /// Model or adapter name.
     pub model: String,
     /// The endpoint's key.
@@ -41,7 +42,7 @@ pub struct JudgeConfig {
     pub time_scale: f64,
     /// From a live window's end to the giving up.
     pub deadline: Duration,
-    /// Requests under way at `base_url`; equal for all judges there.
+    /// Requests under way at each of `base_urls`; of all judges there the smallest counts.
     pub max_in_flight: usize,
     /// How it samples.
     pub sampling: Sampling,
@@ -105,14 +106,6 @@ pub(super) fn build_panel(
         }
         judges.extend(build_judge(raw, &place, files, max_pixels, env, problems));
     }
-    let mut limits = BTreeMap::new();
-    for judge in &judges {
-        let limit = limits.entry(judge.base_url.clone()).or_insert(judge.max_in_flight);
-        *limit = judge.max_in_flight.min(*limit);
-    }
-    for judge in &mut judges {
-        judge.max_in_flight = limits[&judge.base_url];
-    }
     judges
 }
 
@@ -130,12 +123,7 @@ fn build_judge(
     }
     let model =
         required(raw.model.as_ref(), "model", "name the model or adapter as the endpoint lists it", place, problems);
-    let base_url = if let Some(url) = &raw.base_url {
-        check_url(url, raw.allow_http.unwrap_or(false), place, problems)
-    } else {
-        problems.push(place, "base_url", "is missing", "write the endpoint's address, e.g. https://HOST/v1");
-        None
-    };
+    let base_urls = read_urls(raw, place, problems);
     let api_key = raw.api_key_env.as_ref().and_then(|variable| read_key(variable, place, env, problems));
     let accepts = raw.accepts.as_ref().map_or(Accepts { video: true, audio: true }, |media| Accepts {
         video: media.contains(&Medium::Video),
@@ -196,7 +184,7 @@ fn build_judge(
     }
     Some(JudgeConfig {
         name: name?.into(),
-        base_url: base_url?,
+        base_urls: base_urls?,
         model: model?,
         api_key,
         api_key_env: raw.api_key_env.clone(),
@@ -229,9 +217,37 @@ fn required(value: Option<&String>, key: &str, remedy: &str, place: &Place, prob
     }
 }
 
+/// `base_url` or `base_urls`; None if anything is wrong with them.
+fn read_urls(raw: &RawJudge, place: &Place, problems: &mut Problems) -> Option<Vec<Url>> {
+    let (key, typed) = match (&raw.base_url, &raw.base_urls) {
+        (Some(url), None) => ("base_url", std::slice::from_ref(url)),
+        (None, Some(urls)) => ("base_urls", urls.as_slice()),
+        (Some(_), Some(_)) => {
+            problems.push(place, "base_urls", "stands beside base_url", "put all addresses into base_urls");
+            return None;
+        }
+        (None, None) => {
+            problems.push(place, "base_url", "is missing", "write the endpoint's address, e.g. https://HOST/v1");
+            return None;
+        }
+    };
+    if typed.is_empty() {
+        problems.push(place, key, "is empty", "write at least one address, e.g. [\"https://HOST/v1\"]");
+        return None;
+    }
+    let mut urls: Vec<Url> = Vec::new();
+    for url in typed {
+        let url = check_url(url, key, raw.allow_http.unwrap_or(false), place, problems);
+        if let Some(twice) = url.as_ref().filter(|url| urls.contains(url)) {
+            problems.push(place, key, format!("names {twice} twice"), "name each address once");
+        }
+        urls.extend(url);
+    }
+    (urls.len() == typed.len()).then_some(urls)
+}
+
 /// Media go to this address, so it is read strictly.
-fn check_url(typed: &Secret, allow_http: bool, place: &Place, problems: &mut Problems) -> Option<Url> {
-    let key = "base_url";
+fn check_url(typed: &Secret, key: &str, allow_http: bool, place: &Place, problems: &mut Problems) -> Option<Url> {
     let mut url = match Url::parse(typed.expose().trim()) {
         Ok(url) => url,
         Err(error) => {

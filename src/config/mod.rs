@@ -44,6 +44,8 @@ pub struct Config {
     pub judging: Judging,
     /// Directory laid out as the repository (`models/`, `pipelines/`) whose files replace the embedded ones.
     pub assets: Option<PathBuf>,
+    /// Where clips are kept for review. On the command line only: it is not to happen by an old line of a file.
+    pub record: Option<PathBuf>,
 }
 
 /// `[window]` as meant.
@@ -126,6 +128,8 @@ pub struct Overrides {
     pub cues: bool,
     /// `--assets`.
     pub assets: Option<PathBuf>,
+    /// `--record`.
+    pub record: Option<PathBuf>,
 }
 
 /// Looks up an environment variable; for `api_key_env` only.
@@ -175,7 +179,7 @@ impl Config {
             Judging::Panel(judge::build_panel(&judge, &files, window.max_pixels, env, &mut problems))
         };
         if problems.is_empty() {
-            Ok(Self { window, session, gate, sources, judging, assets: overrides.assets })
+            Ok(Self { window, session, gate, sources, judging, assets: overrides.assets, record: overrides.record })
         } else {
             Err(problems)
         }

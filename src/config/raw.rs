@@ -149,8 +149,10 @@ pub struct RawSource {
 pub struct RawJudge {
     /// What events call it: letters, digits, `.`, `_`, `-`. Required, unique in the panel.
     pub name: Option<String>,
-    /// As in `OpenAI` clients, ends in `/v1`. Required. Media goes here and nowhere else.
+    /// As in `OpenAI` clients, ends in `/v1`. This or `base_urls` is required. Media goes here and nowhere else.
     pub base_url: Option<Secret>,
+    /// Instead of `base_url`: several servers of the same model. The least loaded one that answers is asked.
+    pub base_urls: Option<Vec<Secret>>,
     /// The model or adapter name the endpoint serves. Required.
     pub model: Option<String>,
     /// Name of the environment variable that holds the endpoint's key. Absent: no key is sent.
@@ -172,7 +174,7 @@ pub struct RawJudge {
     /// From a live window's end to the giving up, milliseconds, 100 to 600000.
     #[schemars(extend("default" = defaults::DEADLINE_MS))]
     pub deadline_ms: Option<u64>,
-    /// Requests under way at this `base_url`, over all judges there (the smallest counts), 1 to 1024.
+    /// Requests under way at each `base_url`, over all judges there (the smallest counts), 1 to 1024.
     #[schemars(extend("default" = defaults::MAX_IN_FLIGHT))]
     pub max_in_flight: Option<usize>,
     /// Sampling: `greedy` is temperature 0, `paper` is temperature 0.3 with top-p 0.95.

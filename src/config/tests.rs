@@ -1,6 +1,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use url::Url;
+
 use super::*;
 use crate::source::Microphone;
 
@@ -107,7 +109,7 @@ threshold = 0.4
     let shown = format!("{config:?}");
     assert!(!shown.contains("sk-1") && !shown.contains("u:p"), "{shown}");
     let judges = panel(config);
-    assert_eq!(judges[0].base_url.as_str(), "http://localhost:8000/v1");
+    assert_eq!(judges[0].base_urls[0].as_str(), "http://localhost:8000/v1");
     assert_eq!(judges[0].api_key.as_ref().unwrap().expose(), "sk-1");
     assert_eq!(judges[0].sampling, Sampling { temperature: 0.3, top_p: Some(0.95), seed: Some(7), max_tokens: 32 });
     assert_eq!(judges[0].prompt.parts().len(), 4);
@@ -181,15 +183,22 @@ fn panels_are_odd_and_names_unique() {
 }
 
 #[test]
-fn judges_of_one_endpoint_share_the_smallest_limit() {
-    let text = [
-        judge("a", "max_in_flight = 4"),
-        judge("b", "max_in_flight = 2"),
-        judge("c", "").replace("https://h/v1", "https://H/v1/"),
-    ]
-    .concat();
-    let limits: Vec<_> = panel(build(&text).unwrap()).iter().map(|judge| judge.max_in_flight).collect();
-    assert_eq!(limits, [2, 2, 2]);
+fn a_judge_may_have_several_addresses_each_once() {
+    let urls = |urls: &str| judge("a", "").replace("base_url = \"https://h/v1\"", urls);
+    let built = |text: &str| panel(build(&urls(text)).unwrap()).remove(0).base_urls;
+    let shown: Vec<_> = built("base_urls = [\"https://h/v1/\", \"https://i\"]").iter().map(Url::to_string).collect();
+    assert_eq!(shown, ["https://h/v1", "https://i/"]);
+    assert_eq!(built("base_urls = [\"https://H/v1\"]"), built("base_url = \"https://h/v1\""));
+    for (typed, what) in [
+        ("base_urls = []", "base_urls: is empty"),
+        ("base_urls = [\"https://h/v1\", \"https://H/v1/\"]", "base_urls: names https://h/v1 twice"),
+        ("base_urls = [\"https://h/v1\", \"http://i/v1\"]", "base_urls: would send media in plain http to i"),
+        ("base_urls = [\"h\"]\nbase_url = \"https://h/v1\"", "base_urls: stands beside base_url"),
+        ("", "base_url: is missing"),
+    ] {
+        let told = problems(&urls(typed));
+        assert!(told.contains(what) && !told.contains("secret"), "{told}");
+    }
 }
 
 #[test]

@@ -24,7 +24,7 @@ pub use decide::{Decision, Evidence, GateSkip};
 pub use faces::{Face, FaceError};
 pub use flags::Flags;
 pub use models::{ModelError, Models};
-pub use onnx::{RunError, load_library};
+pub use onnx::{NO_TELEMETRY, RunError, load_library, telemetry_is_off};
 pub use picture::{Luma, lumas};
 pub use speech::Speech;
 

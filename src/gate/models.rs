@@ -28,6 +28,16 @@ pub enum ModelError {
         /// The places, comma separated.
         looked_for: String,
     },
+    /// It would report to Microsoft, so it is left alone.
+    #[error(
+        "ONNX Runtime would report what it does to Microsoft; set {variable}={value} in the environment to forbid it"
+    )]
+    Telemetry {
+        /// What has to be set.
+        variable: &'static str,
+        /// To this.
+        value: &'static str,
+    },
     /// A file is there but it is no usable ONNX Runtime.
     #[error(
         "{} cannot be used as ONNX Runtime: {message}; run `make setup`, or set ORT_DYLIB_PATH to a libonnxruntime.so \

@@ -48,6 +48,18 @@ fn candidates(ort_dylib_path: Option<OsString>, exe: Option<&Path>) -> Vec<PathB
     paths
 }
 
+/// What keeps Microsoft's builds of ONNX Runtime from reporting to Microsoft and from keeping a database in the user's cache.
+/// They read it when they are opened; the switch of their interface ([`with_telemetry`]) comes after their first report.
+///
+/// [`with_telemetry`]: ort::environment::EnvironmentBuilder::with_telemetry
+pub const NO_TELEMETRY: (&str, &str) = ("ORT_DISABLE_TELEMETRY", "1");
+
+/// Whether that is set. Without it the library is not opened.
+#[must_use]
+pub fn telemetry_is_off() -> bool {
+    env::var_os(NO_TELEMETRY.0).is_some_and(|value| value == NO_TELEMETRY.1)
+}
+
 /// The process's one ONNX Runtime. Kept for ever: the crate drops its environment with the last handle and cannot make
 /// another.
 static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
@@ -65,6 +77,9 @@ fn environment() -> Result<&'static Environment, ModelError> {
     let _one_at_a_time = OPENING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if let Some(environment) = ENVIRONMENT.get() {
         return Ok(environment);
+    }
+    if !telemetry_is_off() {
+        return Err(ModelError::Telemetry { variable: NO_TELEMETRY.0, value: NO_TELEMETRY.1 });
     }
     let opened = open(&candidates(env::var_os("ORT_DYLIB_PATH"), env::current_exe().ok().as_deref()))?;
     Ok(ENVIRONMENT.get_or_init(|| opened))

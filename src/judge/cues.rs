@@ -247,6 +247,8 @@ impl CueJudge {
             cues: None,
             latency: std::time::Duration::ZERO,
             attempts: 0,
+            base_url: None,
+            tokens: None,
             raw: None,
         }
     }
@@ -264,6 +266,8 @@ impl CueJudge {
             cues,
             latency: time::monotonic() - begun,
             attempts: 0,
+            base_url: None,
+            tokens: None,
             raw: None,
         }
     }

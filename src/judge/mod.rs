@@ -1,12 +1,14 @@
 //! A clip goes in, a [`Verdict`] comes out, and nothing here fails: whatever goes wrong with a judge is its abstention.
 //!
 //! - `answer`: the text of a model's answer to Present or Absent, or why not.
-//! - `openai`: the wire to one endpoint.
+//! - `openai`: the wire to endpoints; `circuit`: whether a `base_url` is asked at all; pure.
 //! - `panel`: all judges of a window at once.
 //! - `tally`: votes to a label; pure.
+//! - `usage`: what judging took.
 //! - `cues`: the embedded hesitation-cue index, in place of a panel, never inside one.
 
 pub mod answer;
+mod circuit;
 pub mod cues;
 pub mod openai;
 pub mod panel;
@@ -14,12 +16,15 @@ pub mod prompt;
 mod reply;
 mod request;
 pub mod tally;
+pub mod usage;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::gate::GateSkip;
 use crate::time::Span;
+
+pub use usage::{Tokens, Usage};
 
 /// Whether A/H shows: of one vote, one window, one judge over a session, or a session.
 ///
@@ -62,6 +67,8 @@ pub enum AbstentionReason {
     Deadline,
     /// The endpoint could not be reached, or the connection broke.
     Unreachable,
+    /// No `base_url` of the judge answered lately, so it was not asked.
+    CircuitOpen,
     /// 401 or 403.
     Unauthorized,
     /// 404, or a 400 that says the model does not exist.
@@ -99,6 +106,7 @@ impl AbstentionReason {
         match self {
             Self::Deadline => "deadline",
             Self::Unreachable => "unreachable",
+            Self::CircuitOpen => "circuit_open",
             Self::Unauthorized => "unauthorized",
             Self::UnknownModel => "unknown_model",
             Self::Refused => "refused",
@@ -179,6 +187,10 @@ pub struct Vote {
     pub latency: Duration,
     /// Requests sent.
     pub attempts: u32,
+    /// The `base_url` that was asked last; None if none was.
+    pub base_url: Option<Arc<str>>,
+    /// What the answer took, where the server says.
+    pub tokens: Option<Tokens>,
     /// The model's own words, for offline records only: never logged, never in events.
     pub raw: Option<Arc<str>>,
 }

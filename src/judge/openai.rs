@@ -1,37 +1,40 @@
-//! The wire to one OpenAI-compatible endpoint (vLLM, `swift deploy`), and the only file that imports reqwest.
+//! The wire to OpenAI-compatible endpoints (vLLM, `swift deploy`); reqwest is imported below this module only.
 //!
 //! A judge is asked under a deadline that covers everything: waiting for a place among the requests in flight, every
 //! attempt, every pause between them. Whatever goes wrong becomes an abstention; nothing is ever answered for a server.
-//! Media go to `base_url` only: no redirect is followed and no proxy is taken from the environment.
+//! Media go to the judge's base URLs only: no redirect is followed and no proxy is taken from the environment.
+//!
+//! - `client`: the HTTP clients. `endpoint`: the server behind one `base_url`, its places and its circuit.
+//! - `replica`: one exchange of one judge with one `base_url`. `choose`: which of them is asked.
 
-use std::collections::BTreeMap;
+mod choose;
+mod client;
+mod endpoint;
+mod replica;
+
 use std::fmt::Write as _;
+use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, redirect, retry};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use bytes::Bytes;
 use tokio::time::{Instant, sleep_until, timeout_at};
-use url::Url;
 
-use super::reply::{Failure, Headers, Reading, Retry, read_completion, read_failure};
+use choose::{Nobody, Replicas, Tried};
+pub use client::SetupError;
+pub(super) use client::Shared;
+pub(super) use endpoint::Endpoint;
+use endpoint::Leave;
+pub use replica::{Replica, Reply};
+
+use super::circuit::Health;
+use super::reply::{Failure, Reading, Retry, read_completion};
 use super::request::Template;
-use super::{Abstention, AbstentionReason, Answer, Label, Vote};
+use super::{Abstention, AbstentionReason, Answer, Label, Tokens, Vote};
 use crate::config::JudgeConfig;
-use crate::config::redact::clean_message;
 use crate::encode::Clip;
-use crate::time::wall;
 
-/// A chat completion with 32 tokens and 20 alternatives each is under 100 kB.
-const MAX_ANSWER_BYTES: usize = 1 << 20;
-/// An error's message is near its beginning; a body may echo the whole request.
-const MAX_ERROR_BYTES: usize = 1 << 16;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// vLLM closes idle connections after 5 s; a request on one being closed would fail.
-const POOL_IDLE: Duration = Duration::from_secs(4);
 /// First and longest pause between attempts; each is drawn evenly from zero up (full jitter).
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
 /// With less time left (or less than a quarter of the deadline) there is no further attempt: it would only load the
@@ -39,71 +42,26 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::fro
 const LEAST_TIME: Duration = Duration::from_millis(500);
 /// However long a server says, it is asked again after this.
 const LONGEST_PAUSE: Duration = Duration::from_hours(1);
+/// A `base_url` that has not the model or wants another key is asked last for so long.
+const AVOID_FOR: Duration = Duration::from_secs(10);
 /// Longest model text kept with a vote, bytes.
 const MAX_RAW_BYTES: usize = 4096;
-
-/// Why judges could not be set up at all.
-#[derive(Debug, thiserror::Error)]
-pub enum SetupError {
-    /// The HTTP or TLS library would not start, e.g. for want of the system's certificates.
-    #[error("cannot set up the HTTP client: {0}; https needs the system's certificates (package ca-certificates)")]
-    Client(String),
-    /// The key cannot be sent in a header.
-    #[error("judge {0}: the key holds characters that cannot be sent")]
-    Key(Arc<str>),
-}
-
-/// Connections and limits shared by the judges of a panel.
-#[derive(Default)]
-pub(super) struct Shared {
-    plain: Option<Client>,
-    tls: Option<Client>,
-    permits: BTreeMap<Url, Arc<Semaphore>>,
-}
-
-impl Shared {
-    fn client(&mut self, scheme: &str) -> Result<Client, SetupError> {
-        let tls = scheme != "http";
-        let slot = if tls { &mut self.tls } else { &mut self.plain };
-        if let Some(client) = slot {
-            return Ok(client.clone());
-        }
-        let mut builder = Client::builder()
-            .user_agent(concat!("ahwatch/", env!("CARGO_PKG_VERSION")))
-            .no_proxy()
-            .redirect(redirect::Policy::none())
-            .referer(false)
-            .retry(retry::never())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .pool_idle_timeout(POOL_IDLE);
-        if !tls {
-            // Plain http needs no certificates, so a machine without any can use it.
-            builder = builder.tls_certs_only([]);
-        }
-        let client = builder.build().map_err(|error| SetupError::Client(root_cause(&error)))?;
-        *slot = Some(client.clone());
-        Ok(client)
-    }
-}
 
 /// When a judge's answer is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {
     /// Live: the judge's deadline counts from this moment, the window's end.
     After(Instant),
-    /// A recording: it counts from when there is a place for the request at the `base_url`, however long that takes.
+    /// A recording: it counts from when there is a place for the request at a `base_url`, however long that takes. Where no
+    /// `base_url` answers at all, the recording waits for one until they have been out for as long as the deadline.
     AfterSending,
 }
 
 /// One judge, ready to be asked.
 pub struct Judge {
     config: JudgeConfig,
-    url: Url,
-    client: Client,
-    authorization: Option<HeaderValue>,
+    replicas: Replicas,
     template: Template,
-    permits: Arc<Semaphore>,
-    paused_until: Mutex<Option<Instant>>,
     told_no_score: AtomicBool,
 }
 
@@ -113,42 +71,45 @@ impl std::fmt::Debug for Judge {
     }
 }
 
+/// What became of one request.
+enum Attempt {
+    /// There was a reply, or no connection.
+    Done(Result<Reading, Failure>),
+    /// Nothing came in half of the time that was left, and there is another to ask.
+    GivenUp(Failure),
+    /// Nothing came in time.
+    TimeUp,
+}
+
 /// How far the asking came; outlives a deadline's cut.
 #[derive(Default)]
 struct Progress {
     attempts: u32,
     first_sent: Option<Instant>,
-    last_failure: Option<String>,
+    last_failure: Option<Failure>,
+    tokens: Option<Tokens>,
+    asked: Option<usize>,
 }
 
 impl Judge {
     pub(super) fn new(config: &JudgeConfig, shared: &mut Shared) -> Result<Self, SetupError> {
-        let client = shared.client(config.base_url.scheme())?;
-        let mut url = config.base_url.clone();
-        url.set_path(&format!("{}/chat/completions", url.path().trim_end_matches('/')));
-        let authorization = match &config.api_key {
-            Some(key) => {
-                let mut value = HeaderValue::from_str(&format!("Bearer {}", key.expose()))
-                    .map_err(|_| SetupError::Key(config.name.clone()))?;
-                value.set_sensitive(true);
-                Some(value)
-            }
-            None => None,
-        };
-        let permits = shared
-            .permits
-            .entry(config.base_url.clone())
-            .or_insert_with(|| Arc::new(Semaphore::new(config.max_in_flight)));
+        let replicas = config.base_urls.iter().map(|url| Replica::new(config, url, shared));
         Ok(Self {
-            url,
-            client,
-            authorization,
+            replicas: Replicas::new(config.name.clone(), replicas.collect::<Result<_, _>>()?),
             template: Template::new(config),
-            permits: permits.clone(),
-            paused_until: Mutex::new(None),
             told_no_score: AtomicBool::new(false),
             config: config.clone(),
         })
+    }
+
+    /// Where it is asked, in the configuration's order.
+    #[must_use]
+    pub fn replicas(&self) -> &[Replica] {
+        self.replicas.all()
+    }
+
+    pub(super) fn endpoints(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
+        self.replicas.all().iter().map(|replica| &replica.endpoint)
     }
 
     /// What it was set up with.
@@ -157,33 +118,20 @@ impl Judge {
         &self.config
     }
 
+    /// The JSON that it is sent for a clip.
+    ///
+    /// # Errors
+    /// The clip lacks a medium that this judge takes.
+    pub fn body(&self, clip: &Clip) -> Result<Bytes, AbstentionReason> {
+        self.template.fill(clip)
+    }
+
     /// Puts one clip to the judge; returns when it is `due`, and never fails: what goes wrong is an abstention.
     pub async fn ask(&self, clip: &Clip, due: Due) -> Vote {
         let mut progress = Progress::default();
-        let (deadline, place) = match due {
-            Due::After(moment) => (moment + self.config.deadline, None),
-            Due::AfterSending => {
-                // A recording waits as long as the endpoint asks to be left alone, and loses no window for it.
-                while let Some(until) = self.pause().filter(|until| *until > Instant::now()) {
-                    sleep_until(until).await;
-                }
-                let place = self.permits.acquire().await.ok();
-                (Instant::now() + self.config.deadline, place)
-            }
-        };
-        let outcome = match self.template.fill(clip) {
-            Err(AbstentionReason::NoAudio) => {
-                Err(Failure::new(AbstentionReason::NoAudio, "the window has no sound", Retry::No))
-            }
-            Err(reason) => Err(Failure::new(reason, "the window has no pictures", Retry::No)),
-            // A past deadline is told without a request.
-            Ok(_) if Instant::now() >= deadline => Err(self.too_late(&progress)),
-            Ok(body) => match timeout_at(deadline, self.insist(body, deadline, place, &mut progress)).await {
-                Ok(outcome) => outcome,
-                Err(_) => Err(self.too_late(&progress)),
-            },
-        };
+        let outcome = self.outcome(clip, due, &mut progress).await;
         let latency = progress.first_sent.map_or(Duration::ZERO, |sent| sent.elapsed());
+        let asked = progress.asked.and_then(|index| self.replicas().get(index));
         let mut vote = Vote {
             judge: self.config.name.clone(),
             answer: Answer::NotAsked,
@@ -191,6 +139,8 @@ impl Judge {
             cues: None,
             latency,
             attempts: progress.attempts,
+            base_url: asked.map(|replica| replica.base_url().as_str().into()),
+            tokens: progress.tokens,
             raw: None,
         };
         match outcome {
@@ -201,6 +151,28 @@ impl Judge {
             }
         }
         vote
+    }
+
+    async fn outcome(&self, clip: &Clip, due: Due, progress: &mut Progress) -> Result<Reading, Failure> {
+        if let Some(reason) = self.template.lacks(clip) {
+            let what = if reason == AbstentionReason::NoAudio { "sound" } else { "pictures" };
+            return Err(Failure::new(reason, format!("the window has no {what}"), Retry::No));
+        }
+        let (deadline, first) = match due {
+            Due::After(moment) => (moment + self.config.deadline, None),
+            Due::AfterSending => {
+                let first = self.next(&self.replicas.untried(), due, None, progress).await?;
+                (Instant::now() + self.config.deadline, Some(first))
+            }
+        };
+        // A past deadline is told without a request.
+        if Instant::now() >= deadline {
+            return Err(self.too_late(progress));
+        }
+        match timeout_at(deadline, self.insist(clip, due, deadline, first, progress)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(self.too_late(progress)),
+        }
     }
 
     fn decide(&self, reading: &Reading, vote: &mut Vote) {
@@ -234,114 +206,192 @@ impl Judge {
     /// Asks until there is an answer, a refusal, or no time for another attempt.
     async fn insist(
         &self,
-        body: Bytes,
+        clip: &Clip,
+        due: Due,
         deadline: Instant,
-        mut place: Option<SemaphorePermit<'_>>,
+        mut first: Option<(usize, Leave<'_>)>,
         progress: &mut Progress,
     ) -> Result<Reading, Failure> {
+        let mut tried = self.replicas.untried();
+        let mut body = None;
         loop {
-            self.wait_out_pause(deadline).await?;
-            let permit = match place.take() {
-                Some(place) => Ok(place),
-                None => self.permits.acquire().await,
+            let (index, leave) = match first.take() {
+                Some(first) => first,
+                None => self.next(&tried, due, Some(deadline), progress).await?,
             };
-            let Ok(permit) = permit else {
-                return Err(Failure::new(AbstentionReason::Deadline, "shutting down", Retry::No));
-            };
-            if self.pause().is_some_and(|until| until > Instant::now()) {
-                continue;
-            }
             // A place that comes free as the time runs out is no use, and media sent then only load the endpoint.
             if Instant::now() >= deadline {
                 return Err(self.too_late(progress));
             }
-            progress.attempts += 1;
-            progress.first_sent.get_or_insert_with(Instant::now);
-            let outcome = self.attempt(body.clone()).await;
-            drop(permit);
-            let mut failure = match outcome {
-                Ok(reading) => return Ok(reading),
-                Err(failure) => failure,
+            let body = match &body {
+                Some(body) => Bytes::clone(body),
+                None => {
+                    let filled =
+                        self.body(clip).map_err(|reason| Failure::new(reason, "the window lacks it", Retry::No))?;
+                    body.insert(filled).clone()
+                }
             };
-            let (first, longest) = BACKOFF;
-            let ceiling = first.saturating_mul(1 << progress.attempts.saturating_sub(1).min(10)).min(longest);
+            progress.attempts += 1;
+            progress.asked = Some(index);
+            progress.first_sent.get_or_insert_with(Instant::now);
+            let replica = &self.replicas()[index];
+            let sent = Instant::now();
+            let outcome = self.attempt(index, body, deadline, &tried).await;
+            leave.tell(self.health(&outcome, sent.elapsed()));
+            let mut failure = match outcome {
+                Attempt::TimeUp => return Err(self.too_late(progress)),
+                Attempt::Done(Ok(reading)) => {
+                    progress.tokens = reading.tokens.or(progress.tokens);
+                    return Ok(reading);
+                }
+                Attempt::Done(Err(failure)) | Attempt::GivenUp(failure) => failure,
+            };
+            progress.tokens = failure.tokens.or(progress.tokens);
+            if failure.abstention.reason == AbstentionReason::UnknownModel
+                && let Ok(Some(models)) = timeout_at(deadline, replica.models()).await
+            {
+                let detail = failure.abstention.detail.trim_end_matches('.');
+                failure.abstention.detail = format!("{detail}; {} serves: {models}", replica.endpoint.host());
+            }
+            let now = Instant::now();
+            let (first_pause, longest) = BACKOFF;
+            let ceiling = first_pause.saturating_mul(1 << progress.attempts.saturating_sub(1).min(10)).min(longest);
             let jitter = ceiling.mul_f64(rand::random_range(0.0..=1.0));
-            let wait = match failure.retry {
+            let resume = match failure.retry {
                 Retry::No => {
+                    self.name_host(index, &mut failure);
                     if progress.attempts > 1 {
                         let _ = write!(failure.abstention.detail, " (request {})", progress.attempts);
                     }
                     return Err(failure);
                 }
-                Retry::Backoff => jitter,
+                // Not here, as far as this window is concerned.
+                Retry::Elsewhere => {
+                    replica.avoid(now + AVOID_FOR);
+                    deadline
+                }
+                Retry::Backoff => now + jitter,
                 Retry::After(wait) => {
                     let wait = wait.min(LONGEST_PAUSE);
                     if failure.abstention.reason == AbstentionReason::RateLimited {
-                        self.set_pause(Instant::now() + wait);
+                        replica.pause(now + wait);
                     }
-                    wait.max(jitter)
+                    now + wait.max(jitter)
                 }
             };
-            let resume = Instant::now() + wait;
-            if resume + LEAST_TIME.min(self.config.deadline / 4) >= deadline {
-                let _ = write!(failure.abstention.detail, "; {} requests, no time for another", progress.attempts);
-                return Err(failure);
-            }
-            tracing::debug!(judge = %self.config.name, attempt = progress.attempts, detail = %failure.abstention.detail, "asking again");
-            progress.last_failure = Some(failure.abstention.detail);
-            sleep_until(resume).await;
+            tried.until(index, resume);
+            tracing::debug!(judge = %self.config.name, attempt = progress.attempts, detail = %failure.abstention.detail, "failed");
+            self.name_host(index, &mut failure);
+            progress.last_failure = Some(failure);
         }
     }
 
-    async fn attempt(&self, body: Bytes) -> Result<Reading, Failure> {
-        let mut request = self
-            .client
-            .post(self.url.clone())
-            .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
-            .header(ACCEPT, HeaderValue::from_static("application/json"))
-            .body(body);
-        if let Some(authorization) = &self.authorization {
-            request = request.header(AUTHORIZATION, authorization.clone());
-        }
-        let mut response = request.send().await.map_err(|error| self.unreachable(&error))?;
-        let status = response.status().as_u16();
-        let headers = Headers {
-            content_type: text_of(response.headers(), &CONTENT_TYPE),
-            retry_after: text_of(response.headers(), &RETRY_AFTER),
-            date: text_of(response.headers(), &DATE),
-        };
-        let limit = if status == 200 { MAX_ANSWER_BYTES } else { MAX_ERROR_BYTES };
-        let mut body = BytesMut::new();
+    /// Leave for the next request about a window, or why there will be none. A recording waits as long as the endpoints ask to be
+    /// left alone (before the first request, which sets its `deadline`), and for endpoints that do not answer until they have been
+    /// out for as long as the judge's deadline.
+    async fn next(
+        &self,
+        tried: &Tried,
+        due: Due,
+        deadline: Option<Instant>,
+        progress: &Progress,
+    ) -> Result<(usize, Leave<'_>), Failure> {
+        let least = LEAST_TIME.min(self.config.deadline / 4);
+        let mut asked_for_signs = false;
         loop {
-            match response.chunk().await {
-                Ok(Some(chunk)) if body.len() + chunk.len() <= limit => body.extend_from_slice(&chunk),
-                Ok(Some(_)) if status == 200 => {
-                    let detail = format!("status 200, but an answer of more than {MAX_ANSWER_BYTES} bytes");
-                    return Err(Failure::new(AbstentionReason::NotACompletion, detail, Retry::No));
+            match self.replicas.choose(tried).await {
+                Ok(chosen) => return Ok(chosen),
+                Err(Nobody::Tried(resume)) if deadline.is_some_and(|deadline| resume + least >= deadline) => {
+                    return Err(self.exhausted(progress, "no time for another"));
                 }
-                // An error's status says enough without its whole body.
-                Ok(_) => break,
-                Err(_) if status != 200 => break,
-                Err(error) => return Err(self.unreachable(&error)),
+                Err(Nobody::Paused(until)) if deadline.is_some_and(|deadline| until >= deadline) => {
+                    return Err(self.exhausted_by_pause(progress, until));
+                }
+                Err(Nobody::Tried(until) | Nobody::Paused(until)) => sleep_until(until).await,
+                Err(Nobody::Out(since)) => {
+                    let patience = since + self.config.deadline;
+                    let patience =
+                        deadline.and_then(|end| end.checked_sub(least)).map_or(patience, |end| patience.min(end));
+                    if due == Due::AfterSending && Instant::now() < patience {
+                        self.replicas.recovery(patience).await;
+                    } else if asked_for_signs {
+                        return Err(self.exhausted(progress, "its circuit is open"));
+                    } else {
+                        self.replicas.canaries().await;
+                        asked_for_signs = true;
+                    }
+                }
             }
-        }
-        if status == 200 {
-            read_completion(&headers, &body, self.config.score, self.config.constrain)
-        } else {
-            Err(read_failure(status, &headers, &body, self.config.api_key.as_ref(), SystemTime::from(wall())))
         }
     }
 
-    fn unreachable(&self, error: &reqwest::Error) -> Failure {
-        let what = if error.is_connect() { "cannot connect to" } else { "the connection broke with" };
-        let host = self.url.host_str().unwrap_or_default();
-        let port = self.url.port_or_known_default().unwrap_or_default();
-        let why = if error.is_timeout() {
-            "no reply".to_owned()
-        } else {
-            clean_message(&root_cause(error), self.config.api_key.as_ref(), 120)
+    /// One request. With another `base_url` to ask, this one gets half of the time that is left.
+    async fn attempt(&self, index: usize, body: Bytes, deadline: Instant, tried: &Tried) -> Attempt {
+        let replica = &self.replicas()[index];
+        let mut asking = pin!(async {
+            let reply = replica.complete(body).await?;
+            read_completion(&reply.headers, &reply.body, self.config.score, self.config.constrain)
+        });
+        if self.replicas().len() > 1 {
+            let now = Instant::now();
+            let half = deadline.saturating_duration_since(now) / 2;
+            tokio::select! {
+                outcome = &mut asking => return Attempt::Done(outcome),
+                () = sleep_until(now + half) => if self.replicas.has_other(index, tried) {
+                    let detail = format!("no answer within {} ms", half.as_millis());
+                    return Attempt::GivenUp(Failure::new(AbstentionReason::Deadline, detail, Retry::Backoff));
+                }
+            }
+        }
+        timeout_at(deadline, asking).await.map_or(Attempt::TimeUp, Attempt::Done)
+    }
+
+    /// What a request says of its `base_url`. A wrong model or key is between the server and this judge.
+    fn health(&self, outcome: &Attempt, given: Duration) -> Health {
+        match outcome {
+            Attempt::Done(Ok(_)) => Health::Alive,
+            Attempt::Done(Err(failure)) => match failure.abstention.reason {
+                AbstentionReason::Unreachable => Health::Dead,
+                AbstentionReason::ServerError => Health::Erring,
+                AbstentionReason::NotACompletion => Health::Unknown,
+                _ => Health::Alive,
+            },
+            // Too little time for an answer says nothing.
+            Attempt::GivenUp(_) | Attempt::TimeUp if given < self.config.deadline / 4 => Health::Unknown,
+            Attempt::GivenUp(_) | Attempt::TimeUp => Health::Silent,
+        }
+    }
+
+    /// Where there are several to ask, a message says which one it is about.
+    fn name_host(&self, index: usize, failure: &mut Failure) {
+        let host = self.replicas()[index].endpoint.host();
+        if self.replicas().len() > 1 && !failure.abstention.detail.contains(&host) {
+            failure.abstention.detail.insert_str(0, &format!("{host}: "));
+        }
+    }
+
+    /// The last failure, or without any that every circuit is open.
+    fn exhausted(&self, progress: &Progress, why: &str) -> Failure {
+        let Some(mut failure) = progress.last_failure.clone() else {
+            let detail = format!("{} did not answer lately; asked again once a second", self.replicas.hosts());
+            return Failure::new(AbstentionReason::CircuitOpen, detail, Retry::No);
         };
-        Failure::new(AbstentionReason::Unreachable, format!("{what} {host}:{port}: {why}"), Retry::Backoff)
+        let detail = &mut failure.abstention.detail;
+        let _ = match (failure.retry, progress.attempts) {
+            (Retry::Elsewhere, 1) => Ok(()),
+            (Retry::Elsewhere, attempts) => write!(detail, "; {attempts} requests"),
+            (_, attempts) => write!(detail, "; {attempts} requests, {why}"),
+        };
+        failure
+    }
+
+    fn exhausted_by_pause(&self, progress: &Progress, until: Instant) -> Failure {
+        if progress.last_failure.is_some() {
+            return self.exhausted(progress, "no time for another");
+        }
+        let left = until.saturating_duration_since(Instant::now()).as_secs();
+        let detail = format!("the endpoint asked to wait; this judge pauses for another {left} s");
+        Failure::new(AbstentionReason::RateLimited, detail, Retry::No)
     }
 
     fn too_late(&self, progress: &Progress) -> Failure {
@@ -350,48 +400,13 @@ impl Judge {
             (0, _) => {
                 detail.push_str("; no request was sent, the places at this base_url were taken or the time was up");
             }
-            (attempts, Some(last)) => drop(write!(detail, "; {attempts} requests, before the last: {last}")),
+            (attempts, Some(last)) => {
+                let _ = write!(detail, "; {attempts} requests, before the last: {}", last.abstention.detail);
+            }
             (..) => {}
         }
         Failure::new(AbstentionReason::Deadline, detail, Retry::No)
     }
-
-    fn pause(&self) -> Option<Instant> {
-        *self.paused_until.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn set_pause(&self, until: Instant) {
-        let mut pause = self.paused_until.lock().unwrap_or_else(PoisonError::into_inner);
-        *pause = (*pause).max(Some(until));
-    }
-
-    async fn wait_out_pause(&self, deadline: Instant) -> Result<(), Failure> {
-        match self.pause() {
-            Some(until) if until >= deadline => {
-                let left = until.saturating_duration_since(Instant::now()).as_secs();
-                let detail = format!("the endpoint asked to wait; this judge pauses for another {left} s");
-                Err(Failure::new(AbstentionReason::RateLimited, detail, Retry::No))
-            }
-            Some(until) => {
-                sleep_until(until).await;
-                Ok(())
-            }
-            None => Ok(()),
-        }
-    }
-}
-
-fn text_of(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
-    headers.get(name)?.to_str().ok().map(str::to_owned)
-}
-
-/// The innermost of an error's causes: "Connection refused", not "error sending request for url (…)", which has the URL.
-fn root_cause(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }
 
 fn keep(text: &str) -> Arc<str> {

@@ -1,24 +1,37 @@
 //! All judges of a window at once.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{join_all, select_all};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::openai::{Judge, SetupError, Shared};
+use super::openai::{Endpoint, Judge, SetupError, Shared};
 
 pub use super::openai::Due;
 use super::{Abstention, AbstentionReason, Answer, Vote};
 use crate::config::JudgeConfig;
 use crate::encode::ClipSet;
 
+/// One window more for so many that are before the panel is encoded ahead, so that no place is idle meanwhile.
+const AHEAD: usize = 8;
+
 /// The ensemble: its judges, their connections, and the limit of requests in flight at each `base_url`.
 ///
 /// One panel serves all sources, so that the limits hold over all of them.
-#[derive(Debug)]
 pub struct Panel {
     judges: Vec<Judge>,
+    endpoints: Vec<Arc<Endpoint>>,
+    /// Turns of windows, over all sources.
+    turns: Arc<Semaphore>,
+}
+
+impl std::fmt::Debug for Panel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Panel").field(&self.judges).finish()
+    }
 }
 
 impl Panel {
@@ -27,9 +40,33 @@ impl Panel {
     /// # Errors
     /// If the HTTP client cannot be set up.
     pub fn new(judges: &[JudgeConfig]) -> Result<Self, SetupError> {
-        let mut shared = Shared::default();
+        let mut shared = Shared::new(judges);
         let judges = judges.iter().map(|judge| Judge::new(judge, &mut shared)).collect::<Result<_, _>>()?;
-        Ok(Self { judges })
+        let panel = Self { judges, endpoints: shared.endpoints(), turns: Arc::new(Semaphore::new(0)) };
+        let at_once = panel.windows_at_once();
+        panel.turns.add_permits(at_once + at_once / AHEAD);
+        Ok(panel)
+    }
+
+    /// Waits for a window's turn to be encoded and put to the panel: first come, first served, over all sources. There are as many
+    /// as keep the panel busy, and of many some ahead, which wait encoded for a place at a `base_url`. So no queue grows in which a live
+    /// window would grow old; what is too much waits, and is dropped, where newer windows take its place.
+    pub async fn turn(self: Arc<Self>) -> OwnedSemaphorePermit {
+        match Arc::clone(&self.turns).acquire_owned().await {
+            Ok(permit) => permit,
+            // It is never closed.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Finds out, once a second, whether a `base_url` that ceased to answer is there again; for ever. Without it that happens
+    /// only as windows come.
+    pub async fn watch(&self) -> Infallible {
+        if self.endpoints.is_empty() {
+            return std::future::pending().await;
+        }
+        let (never, ..) = select_all(self.endpoints.iter().map(|endpoint| Box::pin(endpoint.watch()))).await;
+        never
     }
 
     /// The judges, in panel order, which is the order of votes.
@@ -50,14 +87,15 @@ impl Panel {
         sizes
     }
 
-    /// How many windows of one source keep the panel busy: the places at the `base_url` that has most for each of its judges.
+    /// How many windows keep the panel busy: as many as the judge with most places for itself can be asked about at once. Places
+    /// that judges share are divided among them.
     #[must_use]
     pub fn windows_at_once(&self) -> usize {
-        let at_once = |judge: &Judge| {
-            let config = judge.config();
-            let sharing = self.judges.iter().filter(|other| other.config().base_url == config.base_url).count();
-            config.max_in_flight.div_ceil(sharing.max(1))
+        let sharing = |endpoint: &Arc<Endpoint>| {
+            let names = |judge: &&Judge| judge.endpoints().any(|other| Arc::ptr_eq(other, endpoint));
+            self.judges.iter().filter(names).count().max(1)
         };
+        let at_once = |judge: &Judge| judge.endpoints().map(|e| e.count().div_ceil(sharing(e))).sum();
         self.judges.iter().map(at_once).max().unwrap_or(1).max(1)
     }
 
@@ -91,6 +129,8 @@ fn unasked(judge: &Judge, answer: Answer) -> Vote {
         cues: None,
         latency: Duration::ZERO,
         attempts: 0,
+        base_url: None,
+        tokens: None,
         raw: None,
     }
 }

@@ -4,9 +4,10 @@ use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
 use serde_json::Value;
+use url::Url;
 
 use super::answer::{NoScore, TokenLogprob, parse_answer, read_score};
-use super::{Abstention, AbstentionReason, Label, Score};
+use super::{Abstention, AbstentionReason, Label, Score, Tokens};
 use crate::config::redact::{Secret, clean_message};
 
 /// Longest part of a server's message that is kept, characters.
@@ -21,6 +22,8 @@ pub(super) struct Reading {
     pub score: Option<Result<Score, NoScore>>,
     /// The model's words.
     pub text: String,
+    /// What it took, where the server says.
+    pub tokens: Option<Tokens>,
 }
 
 /// A reply, or none, that is no answer.
@@ -30,13 +33,17 @@ pub(super) struct Failure {
     pub retry: Retry,
     /// What the model said, where it said something.
     pub text: Option<String>,
+    /// What that took, where the server says.
+    pub tokens: Option<Tokens>,
 }
 
 /// Whether to ask again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Retry {
-    /// The same request would fare the same.
+    /// The same request would fare the same anywhere.
     No,
+    /// It would fare the same here; another server may do better.
+    Elsewhere,
     /// After a moment.
     Backoff,
     /// When the server says.
@@ -45,7 +52,7 @@ pub(super) enum Retry {
 
 impl Failure {
     pub(super) fn new(reason: AbstentionReason, detail: impl Into<String>, retry: Retry) -> Self {
-        Self { abstention: Abstention { reason, detail: detail.into() }, retry, text: None }
+        Self { abstention: Abstention { reason, detail: detail.into() }, retry, text: None, tokens: None }
     }
 }
 
@@ -55,11 +62,15 @@ pub(super) struct Headers {
     pub content_type: Option<String>,
     pub retry_after: Option<String>,
     pub date: Option<String>,
+    pub location: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct Completion {
     choices: Vec<Choice>,
+    /// Read apart, like the log-probabilities.
+    #[serde(default)]
+    usage: Value,
 }
 
 #[derive(Deserialize)]
@@ -84,18 +95,25 @@ pub(super) fn read_completion(
     constrained: bool,
 ) -> Result<Reading, Failure> {
     let completion: Option<Completion> = serde_json::from_slice(body).ok();
+    let tokens = completion.as_ref().and_then(|completion| Tokens::read(&completion.usage));
     let mut choices = completion.map(|completion| completion.choices).unwrap_or_default();
     let (Some(choice), true) = (choices.pop(), choices.is_empty()) else {
         let kind = headers
             .content_type
             .as_deref()
             .map_or_else(|| "no content type".to_owned(), |kind| clean_message(kind, None, 60));
-        let detail = format!("status 200, but no chat completion ({kind}, {} bytes)", body.len());
-        return Err(Failure::new(AbstentionReason::NotACompletion, detail, Retry::No));
+        let mut detail = format!("status 200, but no chat completion ({kind}, {} bytes)", body.len());
+        if kind.contains("html") {
+            detail.push_str("; a web page, perhaps of a proxy or a login: check base_url");
+        }
+        return Err(Failure { tokens, ..Failure::new(AbstentionReason::NotACompletion, detail, Retry::Elsewhere) });
     };
     let text = choice.message.content.unwrap_or_default();
-    let failed =
-        |reason, detail: String| Failure { text: Some(text.clone()), ..Failure::new(reason, detail, Retry::No) };
+    let failed = |reason, detail: String| Failure {
+        text: Some(text.clone()),
+        tokens,
+        ..Failure::new(reason, detail, Retry::No)
+    };
     match choice.finish_reason.as_deref() {
         Some("stop") => {}
         reason => {
@@ -115,7 +133,7 @@ pub(super) fn read_completion(
             .ok_or(NoScore::NotGiven)?;
         read_score(&tokens, label, constrained)
     });
-    Ok(Reading { label, score, text })
+    Ok(Reading { label, score, text, tokens })
 }
 
 /// Reads a reply that is not a 200. `now` is the wall clock, for a Retry-After that is a date.
@@ -136,25 +154,32 @@ pub(super) fn read_failure(
     };
     let (reason, retry) = match status {
         300..=399 => {
-            let detail =
-                format!("status {status}: a redirect, which is not followed; base_url must be the final address");
-            return Failure::new(AbstentionReason::Refused, detail, Retry::No);
+            let target = headers.location.as_deref().map_or_else(String::new, |location| redirected(location, secret));
+            let detail = format!(
+                "status {status}: a redirect{target}, which is not followed; base_url must be the final address"
+            );
+            return Failure::new(AbstentionReason::Refused, detail, Retry::Elsewhere);
         }
         // Servers quote keys in these messages, so theirs is not kept.
         401 | 403 => return unauthorized(status),
         400 if says(&["api key"]) => return unauthorized(status),
         404 if !says(&["model"]) => {
             let detail = format!("status 404{said}; check that base_url is right, usually ending in /v1");
-            return Failure::new(AbstentionReason::UnknownModel, detail, Retry::No);
+            return Failure::new(AbstentionReason::UnknownModel, detail, Retry::Elsewhere);
         }
-        404 => (AbstentionReason::UnknownModel, Retry::No),
+        404 => (AbstentionReason::UnknownModel, Retry::Elsewhere),
         400 | 422 if says(&["is not in the model_list"]) || says(&["model", "does not exist"]) => {
-            (AbstentionReason::UnknownModel, Retry::No)
+            (AbstentionReason::UnknownModel, Retry::Elsewhere)
+        }
+        // nginx and others, to plain http on a port that speaks https.
+        400 if body.windows(13).any(|part| part.eq_ignore_ascii_case(b"to HTTPS port")) => {
+            let detail = format!("status {status}: this port speaks https; write https:// in base_url");
+            return Failure::new(AbstentionReason::Refused, detail, Retry::Elsewhere);
         }
         429 => (AbstentionReason::RateLimited, wait(headers, now)),
         500 | 502 | 503 | 504 => (AbstentionReason::ServerError, wait(headers, now)),
         501..=599 => (AbstentionReason::ServerError, Retry::No),
-        200..=299 => (AbstentionReason::NotACompletion, Retry::No),
+        200..=299 => (AbstentionReason::NotACompletion, Retry::Elsewhere),
         _ => (AbstentionReason::Refused, Retry::No),
     };
     Failure::new(reason, format!("status {status}{said}"), retry)
@@ -162,7 +187,15 @@ pub(super) fn read_failure(
 
 fn unauthorized(status: u16) -> Failure {
     let detail = format!("status {status}: the endpoint wants another key; check api_key_env");
-    Failure::new(AbstentionReason::Unauthorized, detail, Retry::No)
+    Failure::new(AbstentionReason::Unauthorized, detail, Retry::Elsewhere)
+}
+
+/// Where a redirect leads: scheme, host and port alone, since the rest may hold credentials.
+fn redirected(location: &str, secret: Option<&Secret>) -> String {
+    let Ok(url) = Url::parse(location) else { return " within the same server".to_owned() };
+    let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
+    let host = clean_message(url.host_str().unwrap_or_default(), secret, 100);
+    format!(" to {}://{host}{port}", clean_message(url.scheme(), secret, 20))
 }
 
 /// From Retry-After, in seconds or as a date; a date counts from the server's own clock where it says it.
@@ -213,20 +246,20 @@ mod tests {
     fn statuses_have_their_reason_and_their_patience() {
         use AbstentionReason as R;
         for (status, body, reason, retry) in [
-            (401, r#"{"error":"Unauthorized"}"#, R::Unauthorized, Retry::No),
-            (403, "", R::Unauthorized, Retry::No),
-            (400, r#"{"message":"API key error"}"#, R::Unauthorized, Retry::No),
-            (404, r#"{"error":{"message":"The model `x` does not exist."}}"#, R::UnknownModel, Retry::No),
-            (400, r#"{"message":"`x` is not in the model_list: `['base']`."}"#, R::UnknownModel, Retry::No),
+            (401, r#"{"error":"Unauthorized"}"#, R::Unauthorized, Retry::Elsewhere),
+            (403, "", R::Unauthorized, Retry::Elsewhere),
+            (400, r#"{"message":"API key error"}"#, R::Unauthorized, Retry::Elsewhere),
+            (404, r#"{"error":{"message":"The model `x` does not exist."}}"#, R::UnknownModel, Retry::Elsewhere),
+            (400, r#"{"message":"`x` is not in the model_list: `['base']`."}"#, R::UnknownModel, Retry::Elsewhere),
             (400, r#"{"error":{"message":"Could not open video stream"}}"#, R::Refused, Retry::No),
             (422, r#"{"detail":[{"msg":"no"}]}"#, R::Refused, Retry::No),
             (413, "<html>", R::Refused, Retry::No),
-            (307, "", R::Refused, Retry::No),
+            (307, "", R::Refused, Retry::Elsewhere),
             (429, "", R::RateLimited, Retry::Backoff),
             (500, "Internal Server Error", R::ServerError, Retry::Backoff),
             (503, "", R::ServerError, Retry::Backoff),
             (501, "", R::ServerError, Retry::No),
-            (204, "", R::NotACompletion, Retry::No),
+            (204, "", R::NotACompletion, Retry::Elsewhere),
         ] {
             let failure = failure(status, body);
             assert_eq!((failure.abstention.reason, failure.retry), (reason, retry), "{status} {body}");
@@ -252,7 +285,7 @@ mod tests {
         let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
         let wait = |retry_after: &str, date: Option<&str>| {
             wait(
-                &Headers { retry_after: Some(retry_after.into()), date: date.map(Into::into), content_type: None },
+                &Headers { retry_after: Some(retry_after.into()), date: date.map(Into::into), ..Headers::default() },
                 now,
             )
         };

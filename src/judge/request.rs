@@ -65,6 +65,15 @@ impl Template {
         Self { pieces }
     }
 
+    /// What this clip lacks.
+    pub(super) fn lacks(&self, clip: &Clip) -> Option<AbstentionReason> {
+        self.pieces.iter().find_map(|piece| match piece {
+            Piece::Video if clip.video_base64().is_none() => Some(AbstentionReason::NoVideo),
+            Piece::Audio if clip.audio_base64().is_none() => Some(AbstentionReason::NoAudio),
+            _ => None,
+        })
+    }
+
     /// The body for one clip: one allocation of its final size, one copy of each piece.
     pub(super) fn fill(&self, clip: &Clip) -> Result<Bytes, AbstentionReason> {
         let mut slices: Vec<&[u8]> = Vec::with_capacity(self.pieces.len());

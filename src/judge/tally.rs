@@ -122,6 +122,8 @@ mod tests {
             cues: None,
             latency: std::time::Duration::ZERO,
             attempts: 1,
+            base_url: None,
+            tokens: None,
             raw: None,
         }
     }

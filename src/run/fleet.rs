@@ -16,6 +16,7 @@ use super::{CUTS_OF_A_CAMERA, CUTS_OF_A_FILE, Change, GRACE, Item, Replan, RunEr
 use crate::alert::Event;
 use crate::config::{Config, SourceConfig};
 use crate::encode::StillEncoder;
+use crate::record::Recorder;
 use crate::run::FromSource;
 use crate::source::{Retry, Spec};
 use crate::watch::{Plan, Watched, Watcher};
@@ -149,7 +150,8 @@ impl Fleet {
         let (grace, over) = watch::channel(None);
         let (plans, replans) = watch::channel(Arc::clone(&plan));
         let (items, queue) = mpsc::channel(if live { CUTS_OF_A_CAMERA } else { CUTS_OF_A_FILE });
-        let watcher = Watcher::new(&name, live, Arc::clone(&plan), events, over);
+        let mut watcher = Watcher::new(&name, live, Arc::clone(&plan), events, over);
+        watcher.recorder = Recorder::new(self.shared.records.clone(), Arc::clone(&name));
         std::thread::Builder::new()
             .name(format!("cut:{name}"))
             .spawn(move || source_thread(&spec, &plan, stills, replans, &stop, &items))?;

@@ -3,16 +3,19 @@
 #![allow(clippy::disallowed_methods, reason = "part of run.rs")]
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt as _;
+use tokio::task::JoinSet;
 
 use super::RunError;
 use crate::config::{Config, GateRequire, Input, Judging, SourceConfig};
 use crate::gate::{Measurer, Models};
 use crate::judge::cues::Weights;
 use crate::judge::panel::Panel;
+use crate::record::Records;
 use crate::source::{Description, Location, Microphone, SourceError, Spec};
 use crate::time::MediaTime;
 use crate::watch::measure::{Desk, desk, work};
@@ -97,14 +100,19 @@ pub(super) fn stagger<'a>(specs: impl Iterator<Item = &'a mut Spec>) {
 pub(super) struct Shared {
     judging: Judging,
     judges: Judges,
+    /// Finds out whether base URLs that ceased to answer are there again; ends with the last that holds it.
+    probing: Arc<JoinSet<Infallible>>,
     desk: Desk,
     /// Whether there are models that measure.
     measures: bool,
+    /// Where clips are kept; the command line says so once.
+    pub records: Option<Arc<Records>>,
 }
 
 impl Shared {
     pub fn new(config: &Config) -> Result<Self, RunError> {
-        let judges = judges(config)?;
+        let records = config.record.as_deref().map(Records::open).transpose()?;
+        let (judges, probing) = judges(config)?;
         let measurers = measurers(config)?;
         let measures = !measurers.is_empty();
         let (desk, jobs) = desk(WAITING_AT_THE_DESK);
@@ -113,7 +121,7 @@ impl Shared {
             let jobs = Arc::clone(&jobs);
             std::thread::Builder::new().name("measure".into()).spawn(move || work(&jobs, measurer))?;
         }
-        Ok(Self { judging: config.judging.clone(), judges, desk, measures })
+        Ok(Self { judging: config.judging.clone(), judges, probing, desk, measures, records })
     }
 
     /// The same under another configuration.
@@ -124,8 +132,13 @@ impl Shared {
             // It has appeared since.
             return Self::new(config);
         }
-        let judges = if config.judging == self.judging { self.judges.clone() } else { judges(config)? };
-        Ok(Self { judging: config.judging.clone(), judges, desk: self.desk.clone(), measures: self.measures })
+        let (judges, probing) = if config.judging == self.judging {
+            (self.judges.clone(), Arc::clone(&self.probing))
+        } else {
+            judges(config)?
+        };
+        let (judging, desk, records) = (config.judging.clone(), self.desk.clone(), self.records.clone());
+        Ok(Self { judging, judges, probing, desk, measures: self.measures, records })
     }
 
     pub fn plan(&self, live: bool, config: &Config) -> Plan {
@@ -148,11 +161,18 @@ const WAITING_AT_THE_DESK: usize = 16;
 const CORES_A_THREAD: usize = 4;
 const MOST_THREADS: usize = 8;
 
-fn judges(config: &Config) -> Result<Judges, RunError> {
-    Ok(match &config.judging {
+fn judges(config: &Config) -> Result<(Judges, Arc<JoinSet<Infallible>>), RunError> {
+    let mut probing = JoinSet::new();
+    let judges = match &config.judging {
         Judging::Cues { .. } => Judges::Embedded(Arc::new(Weights::load(config.assets.as_deref())?)),
-        Judging::Panel(judges) => Judges::Panel(Arc::new(Panel::new(judges)?)),
-    })
+        Judging::Panel(judges) => {
+            let panel = Arc::new(Panel::new(judges)?);
+            let probed = Arc::clone(&panel);
+            probing.spawn(async move { probed.watch().await });
+            Judges::Panel(panel)
+        }
+    };
+    Ok((judges, Arc::new(probing)))
 }
 
 /// Empty: speech and faces are not measured. Where nothing decides by them a missing ONNX Runtime only costs their flags.

@@ -18,7 +18,10 @@ pub fn interrupted() -> impl Future<Output = ()> {
                 tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
                 match first.take() {
                     Some(first) => drop(first.send(())),
-                    None => std::process::exit(130),
+                    None => {
+                        super::terminal::give_back_soon();
+                        std::process::exit(130)
+                    }
                 }
             }
         })),

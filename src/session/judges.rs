@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::ranges::Ranges;
 use super::{JudgeSummary, SessionSettings};
 use crate::judge::tally::{self, Share};
-use crate::judge::{AbstentionReason, Answer, Label, Vote};
+use crate::judge::{AbstentionReason, Answer, Label, Usage, Vote};
 use crate::time::{MediaTime, Span};
 
 /// The panel of a session.
@@ -27,6 +27,7 @@ struct JudgeBook {
     abstained: BTreeMap<AbstentionReason, u32>,
     /// Spans of windows it voted on.
     covered: Ranges,
+    usage: Usage,
 }
 
 impl JudgeBook {
@@ -44,6 +45,7 @@ impl Judges {
             not_asked: 0,
             abstained: BTreeMap::new(),
             covered: Ranges::default(),
+            usage: Usage::default(),
         };
         Self {
             books: settings.judges.iter().map(book).collect(),
@@ -60,7 +62,11 @@ impl Judges {
     /// Counts the votes on one window.
     pub(super) fn count(&mut self, span: Span, votes: &[Vote]) {
         for book in &mut self.books {
-            match tally::vote_of(&book.name, votes).map(|vote| &vote.answer) {
+            let vote = tally::vote_of(&book.name, votes);
+            if let Some(vote) = vote {
+                book.usage.add(vote);
+            }
+            match vote.map(|vote| &vote.answer) {
                 Some(Answer::Present) => {
                     book.present += 1;
                     book.covered.add(span);
@@ -105,6 +111,7 @@ impl Judges {
             not_asked: book.not_asked,
             abstained: book.abstained.clone(),
             covered: book.covered.length(),
+            usage: book.usage,
         };
         self.books.iter().map(summary).collect()
     }

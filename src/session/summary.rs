@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::{Books, Rule, SessionKind};
-use crate::judge::{AbstentionReason, Label};
+use crate::judge::{AbstentionReason, Label, Usage};
 use crate::time::MediaTime;
 
 /// The session's label under both rules (rule 4).
@@ -45,6 +45,8 @@ pub struct JudgeSummary {
     pub abstained: BTreeMap<AbstentionReason, u32>,
     /// How much of the session its own votes cover.
     pub covered: MediaTime,
+    /// What asking it took.
+    pub usage: Usage,
 }
 
 /// Windows by what became of them.

@@ -5,7 +5,7 @@
 //!
 //! - `description`: the pipelines as text, shipped or the user's own.
 //! - `pipeline`: a description becomes a running pipeline, its frames [`Incoming`] messages.
-//! - `pace`: keeps a recording's two streams together.
+//! - `state`: starts and stops a pipeline without being held by it. `pace`: keeps a recording's two streams together.
 //! - `supervise`: runs a source to its end; a camera is reconnected for ever. `diagnose`: what GStreamer's errors mean.
 //! - `probe`: what a recording's headers say.
 //! - `device`: which pipeline opens a device of this machine. `listing`: which devices there are.
@@ -20,6 +20,7 @@ mod pipeline;
 mod probe;
 #[cfg(feature = "rtsp-server")]
 mod rtsp_server;
+mod state;
 mod supervise;
 
 use std::path::PathBuf;

@@ -1,6 +1,6 @@
 //! A description becomes a running GStreamer pipeline, and its frames become messages.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use gstreamer_app as app;
 use gstreamer_video as video;
 
 use super::pace::Pace;
+use super::state::Change;
 use super::{Image, Incoming, Location, Matrix, SourceError, Spec};
 use crate::time::{MediaTime, monotonic};
 use crate::window::{Frame, Stream, Streams};
@@ -48,6 +49,8 @@ pub(super) struct Shared {
     newest: AtomicI64,
     /// Media time after the newest frame.
     end: AtomicI64,
+    /// Number of this connection: what an older one still brings is not wanted.
+    connection: AtomicU64,
 }
 
 impl Shared {
@@ -67,6 +70,7 @@ impl Shared {
             began: monotonic(),
             newest: AtomicI64::new(-1),
             end: AtomicI64::new(0),
+            connection: AtomicU64::new(0),
         })
     }
 
@@ -128,11 +132,22 @@ pub(super) struct Connection {
     pub joined: Arc<AtomicBool>,
     /// No more streams will appear.
     pub settled: Arc<AtomicBool>,
+    /// The camera's certificate was refused.
+    pub distrusted: Arc<AtomicBool>,
+    /// Its start, once it was begun.
+    pub starting: Option<Change>,
 }
 
-impl Drop for Connection {
-    fn drop(&mut self) {
-        let _ = self.pipeline.set_state(gst::State::Null);
+impl Connection {
+    fn start(mut self) -> Self {
+        self.starting = Some(Change::begin(&self.pipeline, gst::State::Playing));
+        self
+    }
+
+    /// Begins to take it down. What it still brings is refused from now on.
+    pub fn close(self, shared: &Shared) -> Change {
+        shared.connection.fetch_add(1, Ordering::SeqCst);
+        Change::begin(&self.pipeline, gst::State::Null)
     }
 }
 
@@ -149,7 +164,8 @@ pub(super) fn connect(spec: &Spec, shared: &Arc<Shared>) -> Result<Connection, S
     init()?;
     let pipeline = gst::Pipeline::new();
     let bus = pipeline.bus().ok_or_else(|| SourceError::Gstreamer("a pipeline has no bus".into()))?;
-    let connection = Connection { pipeline, bus, joined: Arc::default(), settled: Arc::default() };
+    let (joined, settled, distrusted) = Default::default();
+    let mut connection = Connection { pipeline, bus, joined, settled, distrusted, starting: None };
     let pipeline = &connection.pipeline;
     shared.newest.store(-1, Ordering::Relaxed);
     // One decoding thread a stream: frame threading costs a third more CPU and several pictures of memory and delay.
@@ -172,11 +188,12 @@ pub(super) fn connect(spec: &Spec, shared: &Arc<Shared>) -> Result<Connection, S
         }
         connection.joined.store(true, Ordering::SeqCst);
         connection.settled.store(true, Ordering::SeqCst);
-        return start(spec, connection);
+        return Ok(connection.start());
     };
     let bin = description.source_bin(source)?;
     let input = description.element(&bin, "in")?;
     locate(&input, &spec.location);
+    connection.distrusted = super::diagnose::distrust(&input);
     let output = bin.by_name("out").unwrap_or_else(|| input.clone());
     let found = Arc::new(Mutex::new(Found::default()));
     if output.factory().is_some_and(|f| f.name() == "rtspsrc") {
@@ -198,19 +215,7 @@ pub(super) fn connect(spec: &Spec, shared: &Arc<Shared>) -> Result<Connection, S
         settled.store(true, Ordering::SeqCst);
         say_streams(&shared_, &found);
     });
-    start(spec, connection)
-}
-
-fn start(spec: &Spec, connection: Connection) -> Result<Connection, SourceError> {
-    if connection.pipeline.set_state(gst::State::Playing).is_err() {
-        let reason = connection.bus.pop_filtered(&[gst::MessageType::Error]);
-        let reason = match reason.as_ref().map(|m| m.view()) {
-            Some(gst::MessageView::Error(error)) => super::diagnose::diagnose(&spec.location, error).reason,
-            _ => "GStreamer did not start".to_owned(),
-        };
-        return Err(SourceError::Media { location: spec.location.to_string(), reason });
-    }
-    Ok(connection)
+    Ok(connection.start())
 }
 
 /// Sets the user's values as properties; nothing of them is ever pasted into pipeline text. Credentials are kept out of the
@@ -315,6 +320,9 @@ fn attach(bin: &gst::Bin, branch: &gst::Bin, pad: &gst::Pad) -> Result<(), Strin
     branch.sync_state_with_parent().map_err(|e| e.to_string())
 }
 
+/// Part of the paths of a sound branch's elements.
+pub(super) const SOUND_BRANCH: &str = "branch-of-sound";
+
 /// A branch whose appsink delivers frames.
 fn branch(spec: &Spec, shared: &Arc<Shared>, stream: Stream) -> Result<gst::Bin, SourceError> {
     let description = &spec.description;
@@ -323,13 +331,20 @@ fn branch(spec: &Spec, shared: &Arc<Shared>, stream: Stream) -> Result<gst::Bin,
         Stream::Audio => (&description.audio, "audio"),
     };
     let bin = description.branch_bin(part.as_deref().unwrap_or_default())?;
+    if stream == Stream::Audio {
+        bin.set_property("name", SOUND_BRANCH);
+    }
     let sink = description.element(&bin, name)?.downcast::<app::AppSink>();
     let sink = sink.map_err(|_| SourceError::Gstreamer(format!("{name} is no appsink")))?;
     sink.set_sync(spec.realtime && !spec.is_live());
     let (frames, ends) = (Arc::clone(shared), Arc::clone(shared));
+    let connection = shared.connection.load(Ordering::SeqCst);
     sink.set_callbacks(
         app::AppSinkCallbacks::builder()
             .new_sample(move |sink| {
+                if frames.connection.load(Ordering::SeqCst) != connection {
+                    return Err(gst::FlowError::Eos);
+                }
                 let pulled = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
                 match frame(&pulled, stream) {
                     Some((frame, end)) => frames.deliver(frame, end),
@@ -337,6 +352,9 @@ fn branch(spec: &Spec, shared: &Arc<Shared>, stream: Stream) -> Result<gst::Bin,
                 }
             })
             .eos(move |_| {
+                if ends.connection.load(Ordering::SeqCst) != connection {
+                    return;
+                }
                 ends.pace.end(stream);
                 ends.say(Incoming::StreamEnded(stream));
             })

@@ -9,8 +9,9 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use rand::RngExt as _;
 
-use super::diagnose::{Failure, diagnose};
-use super::pipeline::{Connection, Shared, connect};
+use super::diagnose::{DISTRUSTED, Failure, diagnose};
+use super::pipeline::{Connection, SOUND_BRANCH, Shared, connect};
+use super::state::Change;
 use super::{Finish, Incoming, Location, Loss, SourceError, Spec};
 use crate::time::{MediaTime, monotonic};
 
@@ -49,11 +50,21 @@ impl Retry {
     }
 }
 
+/// How long a connection may take to be taken down before its end is told all the same.
+const CLOSING: Duration = Duration::from_millis(1000);
+
 /// How one connection ended.
 enum Ended {
     Stopped,
     EndOfStream,
-    Failed { reason: String, auth: bool },
+    Failed {
+        reason: String,
+        auth: bool,
+    },
+    /// Nothing here decodes its sound.
+    SoundUndecodable {
+        reason: String,
+    },
 }
 
 /// Runs a source until its end or until `stop` is disconnected; everything it has to say goes to `sender`, and the last is
@@ -91,16 +102,19 @@ fn recording(spec: &Spec, retry: &Retry, shared: &Arc<Shared>) -> Finish {
         Ok(connection) => connection,
         Err(error) => return failed(error),
     };
-    match watch(&connection, spec, retry, shared) {
+    let ended = watch(&connection, spec, retry, shared);
+    let (joined, pipeline) = (connection.joined.load(Ordering::SeqCst), connection.pipeline.clone());
+    // The header's length, unless the container has none. Headers are rounded and streams differ: a second is no loss.
+    let declared = pipeline.query_duration::<gst::ClockTime>();
+    let declared = MediaTime::from_nanos(declared.and_then(|d| i64::try_from(d.nseconds()).ok()).unwrap_or(0));
+    connection.close(shared).wait(CLOSING);
+    match ended {
         Ended::Stopped => Finish { complete: false, missing: MediaTime::ZERO, error: None },
-        Ended::Failed { reason, .. } => failed(SourceError::Media { location: location(), reason }),
-        Ended::EndOfStream if !connection.joined.load(Ordering::SeqCst) => {
-            failed(SourceError::Nothing { location: location() })
+        Ended::Failed { reason, .. } | Ended::SoundUndecodable { reason } => {
+            failed(SourceError::Media { location: location(), reason })
         }
+        Ended::EndOfStream if !joined => failed(SourceError::Nothing { location: location() }),
         Ended::EndOfStream => {
-            // The header's length, unless the container has none. Headers are rounded and streams differ: a second is no loss.
-            let declared = connection.pipeline.query_duration::<gst::ClockTime>();
-            let declared = MediaTime::from_nanos(declared.and_then(|d| i64::try_from(d.nseconds()).ok()).unwrap_or(0));
             let end = shared.end();
             if declared - end > MediaTime::from_millis(1000) {
                 let error = Some(SourceError::Truncated { location: location(), end, declared });
@@ -113,12 +127,21 @@ fn recording(spec: &Spec, retry: &Retry, shared: &Arc<Shared>) -> Finish {
 
 fn live(spec: &Spec, retry: &Retry, shared: &Arc<Shared>) -> Finish {
     let (mut tries, mut reached) = (0, false);
+    // Without its sound, once it is known that nothing here decodes that; until the camera is lost, and may come back another.
+    let mut deaf: Option<Spec> = None;
     if shared.stop.recv_timeout(spec.delay) == Err(RecvTimeoutError::Disconnected) {
         return Finish { complete: false, missing: MediaTime::ZERO, error: None };
     }
     loop {
-        let ended = match connect(spec, shared) {
-            Ok(connection) => watch(&connection, spec, retry, shared),
+        let mut closing = None;
+        let ended = match connect(deaf.as_ref().unwrap_or(spec), shared) {
+            Ok(connection) => {
+                let ended = watch(&connection, spec, retry, shared);
+                let close = connection.close(shared);
+                close.wait(CLOSING);
+                closing = Some(close);
+                ended
+            }
             Err(error @ (SourceError::Gstreamer(_) | SourceError::Description { .. })) => return failed(error),
             Err(SourceError::Media { reason, .. }) => Ended::Failed { reason, auth: false },
             Err(error) => Ended::Failed { reason: error.to_string(), auth: false },
@@ -129,6 +152,17 @@ fn live(spec: &Spec, retry: &Retry, shared: &Arc<Shared>) -> Finish {
             tries = 0;
         }
         let loss = match ended {
+            Ended::SoundUndecodable { reason } if spec.description.video.is_some() && deaf.is_none() => {
+                let mut silent = spec.clone();
+                silent.description.audio = None;
+                deaf = Some(silent);
+                // A loss for the cutter too: what comes next has other streams.
+                let loss = Loss { reason: format!("{reason}; it is watched without its sound"), auth_failed: false };
+                if shared.say(Incoming::Lost(loss)) && closed(closing.as_ref(), shared) {
+                    continue;
+                }
+                return Finish { complete: false, missing: MediaTime::ZERO, error: None };
+            }
             Ended::Stopped => return Finish { complete: false, missing: MediaTime::ZERO, error: None },
             Ended::EndOfStream if spec.once && reached => {
                 return Finish { complete: true, missing: MediaTime::ZERO, error: None };
@@ -138,23 +172,42 @@ fn live(spec: &Spec, retry: &Retry, shared: &Arc<Shared>) -> Finish {
                 Loss { reason: format!("{who} ended the stream"), auth_failed: false }
             }
             Ended::Failed { reason, auth } => Loss { reason, auth_failed: auth },
+            Ended::SoundUndecodable { reason } => Loss { reason, auth_failed: false },
         };
+        deaf = None;
         if spec.once && !reached {
             return failed(SourceError::NeverReached { location: spec.location.to_string(), reason: loss.reason });
         }
         let wait = if loss.auth_failed { retry.refused } else { retry.wait(tries) };
         tries = tries.saturating_add(1);
-        if !shared.say(Incoming::Lost(loss)) || shared.stop.recv_timeout(wait) == Err(RecvTimeoutError::Disconnected) {
+        if !shared.say(Incoming::Lost(loss))
+            || shared.stop.recv_timeout(wait) == Err(RecvTimeoutError::Disconnected)
+            || !closed(closing.as_ref(), shared)
+        {
             return Finish { complete: false, missing: MediaTime::ZERO, error: None };
         }
     }
+}
+
+/// Waits until the connection before is gone: while a driver or a server holds it, another would only be held too. False: the
+/// source was stopped meanwhile.
+fn closed(closing: Option<&Change>, shared: &Shared) -> bool {
+    while closing.is_some_and(|closing| !closing.wait(Duration::from_millis(100))) {
+        if shared.stopped() {
+            return false;
+        }
+    }
+    true
 }
 
 /// Waits for a connection's end.
 fn watch(connection: &Connection, spec: &Spec, retry: &Retry, shared: &Shared) -> Ended {
     let began = monotonic();
     let mut warned: Option<String> = None;
+    let starting = || connection.starting.as_ref().and_then(Change::result);
     loop {
+        // Asked for before the messages are, so that none of a failed start is missed.
+        let refused = starting() == Some(false);
         if shared.stopped() {
             return Ended::Stopped;
         }
@@ -165,6 +218,10 @@ fn watch(connection: &Connection, spec: &Spec, retry: &Retry, shared: &Shared) -
                         reason: format!("no frame for {:.1} s", silent.as_secs_f64()),
                         auth: false,
                     };
+                }
+                None if began.elapsed() > retry.first_frame && starting().is_none() => {
+                    let reason = format!("it does not answer: not opened within {} s", retry.first_frame.as_secs());
+                    return Ended::Failed { reason, auth: false };
                 }
                 None if began.elapsed() > retry.first_frame => {
                     let reason = format!("no frame within {} s of connecting", retry.first_frame.as_secs());
@@ -192,7 +249,12 @@ fn watch(connection: &Connection, spec: &Spec, retry: &Retry, shared: &Shared) -
                 Ended::EndOfStream
             };
         }
-        let Some(message) = connection.bus.timed_pop(gst::ClockTime::from_mseconds(50)) else { continue };
+        let Some(message) = connection.bus.timed_pop(gst::ClockTime::from_mseconds(50)) else {
+            if refused {
+                return Ended::Failed { reason: "GStreamer did not start".into(), auth: false };
+            }
+            continue;
+        };
         match message.view() {
             gst::MessageView::Eos(_) => {
                 return match warned {
@@ -201,7 +263,16 @@ fn watch(connection: &Connection, spec: &Spec, retry: &Retry, shared: &Shared) -
                 };
             }
             gst::MessageView::Error(error) => {
+                if connection.distrusted.load(Ordering::SeqCst) {
+                    return Ended::Failed { reason: DISTRUSTED.to_owned(), auth: false };
+                }
                 let Failure { reason, auth } = diagnose(&spec.location, error);
+                let is_sound = error.src().is_some_and(|at| at.path_string().contains(SOUND_BRANCH));
+                let unknown = error.error().matches(gst::StreamError::CodecNotFound)
+                    || error.error().matches(gst::CoreError::MissingPlugin);
+                if is_sound && unknown {
+                    return Ended::SoundUndecodable { reason };
+                }
                 return Ended::Failed { reason, auth };
             }
             // Over TCP a vanished server is this warning, then an end of stream. Decoders warn too, of spoilt pictures.

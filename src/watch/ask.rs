@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::alert::WindowQuality;
 use crate::config::ClipCodec;
@@ -14,6 +14,7 @@ use crate::encode::{ClipSet, clips};
 use crate::gate::Flags;
 use crate::judge::panel::{Due, Panel};
 use crate::judge::{DropReason, Outcome, Verdict, Vote};
+use crate::record::Media;
 use crate::run::blocking;
 use crate::time::monotonic;
 use crate::window::Window;
@@ -22,6 +23,8 @@ use crate::window::Window;
 pub(super) struct Judged {
     pub verdict: Verdict,
     pub quality: WindowQuality,
+    /// What the panel was sent, until it is known whether that is to be recorded.
+    pub media: Option<Media>,
     /// It had one of the places before the panel.
     pub asked: bool,
 }
@@ -52,6 +55,17 @@ impl Noticed {
     }
 }
 
+/// The next window's turn before the panel.
+pub(super) type Turn = Pin<Box<dyn Future<Output = OwnedSemaphorePermit> + Send>>;
+
+/// Pending where nobody is in line.
+pub(super) async fn next_turn(turn: &mut Option<Turn>) -> OwnedSemaphorePermit {
+    match turn {
+        Some(turn) => turn.await,
+        None => std::future::pending().await,
+    }
+}
+
 pub(super) fn verdict(window: &Window, votes: Vec<Vote>) -> Verdict {
     Verdict { window: window.id, span: window.span, outcome: Outcome::Votes(votes) }
 }
@@ -66,7 +80,7 @@ pub(super) async fn dropped(older: Waiting) -> Judged {
     let outcome = Outcome::Dropped(DropReason::Overload);
     let verdict = Verdict { window: window.id, span: window.span, outcome };
     let flags = flags.wait().await;
-    Judged { verdict, quality: quality(&window, flags), asked: false }
+    Judged { verdict, quality: quality(&window, flags), media: None, asked: false }
 }
 
 /// Encodes a window and puts it to the panel.
@@ -100,5 +114,6 @@ pub(super) async fn judge(
     // The clips hold all that is needed; a window's own pictures need not wait for answers.
     drop(window);
     verdict.outcome = Outcome::Votes(panel.judge(&set, &asks, due).await);
-    Judged { verdict, quality: WindowQuality { flags: flags.wait().await, ..quality }, asked: true }
+    let media = Some(Media::sent(&set, &panel));
+    Judged { verdict, quality: WindowQuality { flags: flags.wait().await, ..quality }, media, asked: true }
 }

@@ -1,4 +1,6 @@
-//! How a source's task ends.
+//! How a source's task ends, and how its windows are measured.
+
+#![allow(clippy::disallowed_methods, reason = "the test is the topology")]
 
 use super::measure::{Jobs, desk};
 use super::*;

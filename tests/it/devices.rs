@@ -1,5 +1,8 @@
 //! `ahwatch watch` on devices of this machine: real sound servers and cameras, the test picture, and what is not there.
 
+use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -9,7 +12,7 @@ use crate::kit::endpoint::{Endpoint, Judge, Seen};
 use crate::kit::media::Recipe;
 use crate::kit::pipewire::Desktop;
 use crate::kit::pulse::SoundServer;
-use crate::kit::run::{Run, ahwatch};
+use crate::kit::run::{Run, Running, ahwatch};
 use crate::watch_file::{LIMIT, books_are_exact, ended, labels, panel, three};
 
 /// A judge of sound that says Yes to what comes from these windows of the source.
@@ -139,6 +142,112 @@ fn what_is_not_there_is_told_in_one_line_and_retried() {
     assert!(says.contains("sound server does not answer"), "{says}");
 }
 
+/// `watch` on the default microphone of this server, and its first loss.
+fn first_loss(server: &SoundServer, endpoint: &Endpoint) -> (Running, String) {
+    let mut run = server.hears(watch(&["mic:"], endpoint, &[])).start();
+    let lost = run.wait_for_type(LIMIT, "ah.source.lost.v1");
+    (run, lost["data"]["detail"].as_str().unwrap().to_owned())
+}
+
+#[test]
+fn a_sound_server_that_accepts_and_never_answers_is_told_and_opened_once_it_does() {
+    let server = SoundServer::start(&[("desk", 48_000, 2)]);
+    server.freeze(true);
+    let endpoint = listener(&[]);
+    let (mut run, detail) = first_loss(&server, &endpoint);
+    assert!(detail.contains("does not answer"), "{detail}");
+    server.freeze(false);
+    run.wait_for_type(LIMIT, "ah.source.restored.v1");
+    run.wait_for_type(LIMIT, "ah.window.judged.v1");
+    run.signal("INT");
+    books_are_exact(&run.finish(LIMIT).expect_code(0).events());
+}
+
+#[test]
+fn a_sound_server_that_freezes_is_lost_and_comes_back_when_it_thaws() {
+    let mut server = SoundServer::start(&[("desk", 48_000, 2)]);
+    server.play("desk", 0, 300);
+    let endpoint = listener(&[]);
+    let mut run = server.hears(watch(&["mic:"], &endpoint, &[])).start();
+    run.wait_for_type(LIMIT, "ah.window.judged.v1");
+    server.freeze(true);
+    let lost = run.wait_for_type(Duration::from_secs(10), "ah.source.lost.v1");
+    assert!(lost["data"]["detail"].as_str().unwrap().contains("no frame for"), "{lost}");
+    server.freeze(false);
+    run.wait_for_type(LIMIT, "ah.source.restored.v1");
+    run.wait_for(LIMIT, "a window after it", |event| {
+        event["type"] == "ah.window.judged.v1" && event["data"]["continuity"].as_u64() > Some(0)
+    });
+    run.signal("INT");
+    books_are_exact(&run.finish(LIMIT).expect_code(0).events());
+}
+
+#[test]
+fn a_frozen_sound_server_does_not_keep_the_program_from_ending() {
+    let server = SoundServer::start(&[("desk", 48_000, 2)]);
+    server.freeze(true);
+    let endpoint = listener(&[]);
+    let mut run = server.hears(watch(&["mic:"], &endpoint, &[])).start();
+    run.wait_until(LIMIT, "its introduction", |run| run.stderr().contains("judge v1").then_some(()));
+    run.signal("INT");
+    let done = run.finish(Duration::from_secs(15)).expect_code(0);
+    server.freeze(false);
+    assert!(done.took < Duration::from_secs(8), "{:?}", done.took);
+}
+
+#[test]
+fn what_hangs_up_while_it_is_opened_is_told_in_one_line_however_often_it_is_tried() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("native");
+    let listening = UnixListener::bind(&socket).unwrap();
+    let tries = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&tries);
+    // Ends with the test: the listener is shut by its last try.
+    std::thread::spawn(move || {
+        listening.incoming().take(50).for_each(|_| {
+            counted.fetch_add(1, Ordering::SeqCst);
+        });
+    });
+    let endpoint = listener(&[]);
+    let run = watch(&["mic:"], &endpoint, &[]).env("PULSE_SERVER", format!("unix:{}", socket.display()));
+    let mut run = run.start();
+    run.wait_until(LIMIT, "three tries", |_| (tries.load(Ordering::SeqCst) >= 3).then_some(()));
+    run.signal("INT");
+    let run = run.finish(LIMIT).expect_code(0);
+    assert_eq!(run.events_of("ah.source.lost.v1").len(), 1);
+    let said: Vec<_> = run.stderr.lines().filter(|line| line.contains("source lost")).collect();
+    assert!(said.len() == 1 && said[0].contains("sound server does not answer"), "{}", run.stderr);
+}
+
+#[test]
+fn a_microphone_that_is_suspended_is_lost_and_comes_back() {
+    let mut server = SoundServer::start(&[("desk", 48_000, 2)]);
+    server.play("desk", 0, 300);
+    let endpoint = listener(&[]);
+    let mut run = server.hears(watch(&["mic:"], &endpoint, &[])).start();
+    run.wait_for_type(LIMIT, "ah.window.judged.v1");
+    server.tell(&["suspend-sink", "desk", "1"]);
+    run.wait_for_type(Duration::from_secs(10), "ah.source.lost.v1");
+    server.tell(&["suspend-sink", "desk", "0"]);
+    run.wait_for_type(LIMIT, "ah.source.restored.v1");
+    run.signal("INT");
+    books_are_exact(&run.finish(LIMIT).expect_code(0).events());
+}
+
+#[test]
+fn a_sound_card_that_is_not_there_and_two_sources_of_one_name_are_told() {
+    let endpoint = listener(&[]);
+    let says = watch(&["mic:hw:99,0", "--once"], &endpoint, &[]).finish(LIMIT).expect_code(1).stderr;
+    assert!(says.contains("microphone") && says.contains("not there"), "{says}");
+
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("two.toml");
+    let source = "[[source]]\nname = \"desk\"\nurl = \"test:\"\n";
+    std::fs::write(&config, source.repeat(2)).unwrap();
+    let says = ahwatch(["watch", "--config", config.to_str().unwrap()]).finish(LIMIT).expect_code(2).stderr;
+    assert!(says.contains("two.toml") && says.contains("another source has this name"), "{says}");
+}
+
 #[test]
 fn the_test_source_needs_no_device_and_is_judged_like_a_camera() {
     let (endpoint, models) = three();
@@ -198,6 +307,23 @@ fn devices_are_listed_by_names_that_open_them() {
     run.wait_for_type(LIMIT, "ah.session.started.v1");
     run.signal("INT");
     run.finish(LIMIT);
+}
+
+#[test]
+fn a_webcam_that_offers_sixty_pictures_a_second_only_is_watched() {
+    let recording = Recipe::new(60.0).fps((60, 1)).without_sound().make();
+    let mut desktop = Desktop::start();
+    desktop.plug("fast-camera", &recording);
+    let endpoint = Endpoint::start([("v1", Judge { needs: Needs::Pictures, ..Judge::default() })]);
+    let dir = tempfile::tempdir().unwrap();
+    let panel = panel(dir.path(), &endpoint.base_url(), &["v1"], "accepts = [\"video\"]");
+    let args = ["watch", "webcam:pipewire:fast-camera", "--no-audio", "--panel", panel.to_str().unwrap()];
+    let mut run = desktop.sees(ahwatch(args)).start();
+    run.wait_until(LIMIT, "two windows", |run| (labels(&run.events()).len() >= 2).then_some(()));
+    run.signal("INT");
+    books_are_exact(&run.finish(LIMIT).expect_code(0).events());
+    let frames = endpoint.requests()[1].clip.as_ref().unwrap().frames();
+    assert!(frames.len() == 10 && (250..=320).contains(&(frames[9] - frames[0])), "{frames:?}");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::kit::endpoint::{Endpoint, Judge};
 use crate::kit::media::Recipe;
+use crate::kit::rtsp::{Camera, Show};
 use crate::kit::run::{Finished, ahwatch};
 use crate::kit::scenes::{faces, made, speech, test_picture, test_sound};
 use crate::watch_file::{LIMIT, books_are_exact, ended, labels, panel, three};
@@ -256,4 +257,43 @@ fn a_report_needs_recordings() {
     assert!(no_library.stderr.contains("/nope/ort.so"), "{}", no_library.stderr);
     let prose = crate::kit::media::not_media();
     ahwatch(["watch", "--gate-report", prose.to_str().unwrap()]).finish(LIMIT).expect_code(1);
+}
+
+/// The sample as a camera would send it, from its 20th second on: speech and a face, then as long without either.
+fn half_empty() -> std::path::PathBuf {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("gate");
+    let path = folder.join("half-empty.mp4");
+    std::fs::create_dir_all(&folder).unwrap();
+    let blank = "drawbox=t=fill:enable='gte(t,10)'";
+    let text = format!(
+        "-v error -y -i {} -t 20 -vf {blank},format=yuv420p -af volume=0:enable='gte(t,10)' \
+         -c:v libx264 -preset veryfast -bf 0 -g 25 -c:a aac -ac 1",
+        sample()
+    );
+    let made = std::process::Command::new("ffmpeg").args(text.split_whitespace()).arg(&path).status();
+    assert!(made.unwrap().success());
+    path
+}
+
+#[test]
+fn a_gate_skips_the_same_of_a_camera_as_of_the_recording() {
+    let path = half_empty();
+    let (endpoint, models) = three();
+    let file = watch(path.to_str().unwrap(), &endpoint, &models, "speech-and-face", 0);
+    let camera = Camera::start(Show::File { path, pictures: true, sound: true });
+    let (endpoint, models) = three();
+    let dir = tempfile::tempdir().unwrap();
+    let panel = panel(dir.path(), &endpoint.base_url(), &models, "");
+    let url = camera.url("/live");
+    let args = ["watch", &url, "--once", "--panel", panel.to_str().unwrap(), "--gate", "speech-and-face"];
+    let live = ahwatch(args).finish(LIMIT).expect_code(0);
+    let starts = |run: &Finished| -> Vec<f64> {
+        skipped(run).iter().map(|skip| secs(&skip["span"]["start_secs"])).filter(|start| *start < 14.0).collect()
+    };
+    assert_eq!((starts(&file), starts(&live)), (vec![10.0], vec![10.0]), "{}", live.stdout);
+    for run in [&file, &live] {
+        assert_eq!(labels(&run.events()).iter().map(|(at, _)| *at).collect::<Vec<_>>(), [0.0, 5.0]);
+        books_are_exact(&run.events());
+    }
+    assert_eq!(endpoint.requests().len(), 6);
 }

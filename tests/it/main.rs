@@ -10,12 +10,21 @@
 
 mod bah;
 mod cli;
+mod conformance;
+mod deploy;
 mod devices;
 mod gate;
 mod kit;
 mod long;
 mod many;
+mod odd_media;
+mod record;
+mod recorded;
 mod reload;
+mod replicas;
+mod rtsps;
+mod screen;
+mod servers;
 mod tidy;
 mod watch_file;
 mod watch_rtsp;

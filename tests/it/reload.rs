@@ -45,7 +45,8 @@ impl Scene {
 }
 
 fn test_sources(names: &[&str]) -> String {
-    names.iter().map(|name| format!("[[source]]\nname = \"{name}\"\nurl = \"test:\"\n")).collect()
+    let table = |name: &&str| format!("[[source]]\nname = \"{name}\"\nurl = \"test:\"\n");
+    names.iter().map(table).collect()
 }
 
 const STARTED: &str = "ah.session.started.v1";

@@ -14,39 +14,41 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse as _, Response};
+use axum::routing::post;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::time::Instant;
 
 /// What a handler gets: the number of the request from 0, and the request.
-struct Call {
-    number: usize,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
+pub struct Call {
+    pub number: usize,
+    pub uri: Uri,
+    pub headers: HeaderMap,
+    pub body: Bytes,
 }
 
-struct Server {
-    url: String,
+pub struct Server {
+    pub url: String,
     hits: Arc<AtomicUsize>,
 }
 
 impl Server {
-    fn hits(&self) -> usize {
+    pub fn hits(&self) -> usize {
         self.hits.load(Ordering::SeqCst)
     }
 }
 
-async fn serve<F>(respond: impl Fn(Call) -> F + Clone + Send + Sync + 'static) -> Server
+pub async fn serve<F>(respond: impl Fn(Call) -> F + Clone + Send + Sync + 'static) -> Server
 where
     F: Future<Output = Response> + Send + 'static,
 {
     let hits = Arc::new(AtomicUsize::new(0));
     let count = hits.clone();
-    let app = Router::new().fallback(move |uri: Uri, headers: HeaderMap, body: Bytes| {
+    // Only what is posted counts: a judge may look which models there are.
+    let app = Router::new().fallback(post(move |uri: Uri, headers: HeaderMap, body: Bytes| {
         respond(Call { number: count.fetch_add(1, Ordering::SeqCst), uri, headers, body })
-    });
+    }));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/v1", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, app).await });
@@ -54,7 +56,7 @@ where
 }
 
 /// A server that writes these bytes to each request and closes.
-async fn serve_raw(reply: &'static str) -> String {
+pub async fn serve_raw(reply: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/v1", listener.local_addr().unwrap());
     tokio::spawn(async move {
@@ -68,7 +70,7 @@ async fn serve_raw(reply: &'static str) -> String {
     url
 }
 
-fn panel_of(tables: &str) -> Panel {
+pub fn panel_of(tables: &str) -> Panel {
     let raw = RawConfig::parse(tables, Path::new("test.toml"));
     let env = |name: &str| (name == "TEST_KEY").then(|| "sk-secret-123".to_owned());
     match Config::build(raw, Overrides::default(), &env).unwrap().judging {
@@ -77,13 +79,13 @@ fn panel_of(tables: &str) -> Panel {
     }
 }
 
-fn judge_table(name: &str, url: &str, more: &str) -> String {
+pub fn judge_table(name: &str, url: &str, more: &str) -> String {
     // A deadline that only matters where a test sets its own: long, so that a slow machine changes no outcome.
     let deadline = if more.contains("deadline_ms") { "" } else { "deadline_ms = 30000\n" };
     format!("[[judge]]\nname = \"{name}\"\nbase_url = \"{url}\"\nmodel = \"m\"\n{deadline}{more}\n")
 }
 
-fn clips() -> ClipSet {
+pub fn clips() -> ClipSet {
     let mut clips = ClipSet::new();
     clips.insert(
         786_432,
@@ -92,18 +94,18 @@ fn clips() -> ClipSet {
     clips
 }
 
-async fn ask(url: &str, more: &str) -> Vote {
+pub async fn ask(url: &str, more: &str) -> Vote {
     panel_of(&judge_table("v1", url, more)).judge(&clips(), &[true], Due::After(Instant::now())).await.remove(0)
 }
 
-fn completion(text: &str, finish: &str) -> Response {
+pub fn completion(text: &str, finish: &str) -> Response {
     json_reply(
         200,
         &json!({"choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}]}),
     )
 }
 
-fn json_reply(status: u16, body: &Value) -> Response {
+pub fn json_reply(status: u16, body: &Value) -> Response {
     Response::builder()
         .status(status)
         .header("content-type", "application/json")
@@ -112,7 +114,7 @@ fn json_reply(status: u16, body: &Value) -> Response {
 }
 
 #[track_caller]
-fn abstained(vote: &Vote, reason: AbstentionReason, detail: &str) {
+pub fn abstained(vote: &Vote, reason: AbstentionReason, detail: &str) {
     match &vote.answer {
         Answer::Abstained(abstention) => {
             assert_eq!(abstention.reason, reason, "{abstention:?}");
@@ -219,7 +221,7 @@ async fn passing_trouble_is_retried() {
     assert_eq!((&vote.answer, vote.attempts, server.hits()), (&Answer::Absent, 4, 4));
 }
 
-trait MapStatus {
+pub trait MapStatus {
     fn map_status(self, status: u16) -> Response;
 }
 

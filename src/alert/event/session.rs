@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{Head, Judgement, LabelWord, LabelsByRule, calibrated, finite, secs};
 use crate::alert::{Actor, advisory};
-use crate::judge::Label;
+use crate::judge::{Label, Usage};
 use crate::session::summary::ASSUMED_FALSE_POSITIVES;
 use crate::session::{Account, Books, JudgeSummary, Rule, SessionKind, SessionSettings, Summary};
 
@@ -167,6 +167,42 @@ pub struct JudgeBooks {
     abstained: BTreeMap<String, u32>,
     /// How much of the session its own votes cover.
     covered_secs: f64,
+    /// What asking it took.
+    usage: UsageSums,
+}
+
+/// What asking a judge took, over a session.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+pub struct UsageSums {
+    /// Requests sent, repeated ones included.
+    requests: u64,
+    /// Of these, the repeated ones: all but the first of each window.
+    retries: u64,
+    /// From each window's first request to its answer or the giving up, summed. Windows run beside each other.
+    waited_secs: f64,
+    /// Answers whose tokens the server told; the sums below are over these.
+    answers_with_tokens: u64,
+    /// Tokens of prompts, media included.
+    prompt_tokens: u64,
+    /// Of these, sound; null: the server does not tell.
+    prompt_audio_tokens: Option<u64>,
+    /// Of these, pictures; null: the server does not tell.
+    prompt_video_tokens: Option<u64>,
+    /// Tokens of answers.
+    completion_tokens: u64,
+}
+
+fn usage(usage: &Usage) -> UsageSums {
+    UsageSums {
+        requests: usage.requests,
+        retries: usage.retries,
+        waited_secs: (usage.waited.as_secs_f64() * 1e3).round() / 1e3,
+        answers_with_tokens: usage.counted,
+        prompt_tokens: usage.prompt,
+        prompt_audio_tokens: usage.audio,
+        prompt_video_tokens: usage.video,
+        completion_tokens: usage.completion,
+    }
 }
 
 fn judge(summary: &JudgeSummary) -> JudgeBooks {
@@ -178,6 +214,7 @@ fn judge(summary: &JudgeSummary) -> JudgeBooks {
         not_asked: summary.not_asked,
         abstained: summary.abstained.iter().map(|(reason, count)| (reason.as_str().to_owned(), *count)).collect(),
         covered_secs: secs(summary.covered),
+        usage: usage(&summary.usage),
     }
 }
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::flags::{FlagsSeen, GateNumbers};
 use super::{Head, JudgeMax, Judgement, LabelWord, LabelsByRule, WindowNumber, calibrated, finite, maxima, secs};
 use crate::alert::{JudgedWindow, LostTime, UnjudgedWindow, WindowQuality};
-use crate::judge::{Answer, Cue, CueReading, DropReason, LostReason, Score, SkipReason, Vote};
+use crate::judge::{Answer, Cue, CueReading, DropReason, LostReason, Score, SkipReason, Tokens, Vote};
 
 /// A window was judged by at least one judge.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -177,8 +177,25 @@ pub struct VoteCast {
     latency_ms: f64,
     /// Requests sent.
     attempts: u32,
+    /// Where the last one was sent; null if none was.
+    base_url: Option<String>,
+    /// What the answer took; null where the server does not tell.
+    tokens: Option<TokensTaken>,
     /// What the embedded index found; null for models.
     cues: Option<CuesFound>,
+}
+
+/// Tokens of one answer, as the server counted them.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+pub struct TokensTaken {
+    /// Of the prompt, media included.
+    prompt: u64,
+    /// Of these, sound; null: the server does not tell.
+    prompt_audio: Option<u64>,
+    /// Of these, pictures; null: the server does not tell.
+    prompt_video: Option<u64>,
+    /// Of the answer.
+    completion: u64,
 }
 
 /// What a judge said about a window.
@@ -230,7 +247,18 @@ pub(super) fn vote(vote: &Vote) -> VoteCast {
         score: vote.score.and_then(score),
         latency_ms: millis(vote.latency.as_secs_f64()),
         attempts: vote.attempts,
+        base_url: vote.base_url.as_deref().map(str::to_owned),
+        tokens: vote.tokens.map(tokens),
         cues: vote.cues.as_ref().map(cues),
+    }
+}
+
+fn tokens(tokens: Tokens) -> TokensTaken {
+    TokensTaken {
+        prompt: tokens.prompt,
+        prompt_audio: tokens.audio,
+        prompt_video: tokens.video,
+        completion: tokens.completion,
     }
 }
 

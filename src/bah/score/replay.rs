@@ -154,6 +154,8 @@ pub(crate) fn vote(line: &SampleLine) -> Vote {
         latency: Duration::from_secs_f64(line.latency_ms.clamp(0.0, 1e9) / 1e3),
         attempts: line.attempts,
         raw: None,
+        base_url: None,
+        tokens: None,
     }
 }
 

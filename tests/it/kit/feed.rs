@@ -80,6 +80,8 @@ pub struct Pictures {
     pub marks: Marks,
     /// Seconds that carry mark 0 besides.
     pub spans: Vec<Range<f64>>,
+    /// Which of so many frames in a row are there, over and over: a variable rate. Empty: all.
+    pub rhythm: &'static [bool],
 }
 
 impl Pictures {
@@ -102,6 +104,10 @@ impl Pictures {
             .field("framerate", gst::Fraction::new(self.fps.0 as i32, self.fps.1 as i32))
             .field("pixel-aspect-ratio", gst::Fraction::new(1, 1))
             .build()
+    }
+
+    fn is_there(&self, n: u64) -> bool {
+        self.rhythm.is_empty() || self.rhythm[n as usize % self.rhythm.len()]
     }
 
     /// Frame `n` as I420 bytes.
@@ -128,7 +134,9 @@ impl Pictures {
         let this = self.clone();
         let mut next = this.first_at(this.cover.span.start.max(stamp.origin));
         let give = move |src: &gst_app::AppSrc, _: u32| {
-            while this.secs(next) < this.cover.span.end - 1e-6 && !this.cover.has(this.secs(next)) {
+            while this.secs(next) < this.cover.span.end - 1e-6
+                && !(this.cover.has(this.secs(next)) && this.is_there(next))
+            {
                 next += 1;
             }
             if this.secs(next) >= this.cover.span.end - 1e-6 {

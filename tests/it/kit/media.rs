@@ -36,6 +36,9 @@ pub struct Recipe {
     key_interval: u32,
     b_frames: u32,
     jump: Option<Jump>,
+    encoder: Option<&'static str>,
+    sound_encoder: &'static str,
+    turned: bool,
 }
 
 impl Recipe {
@@ -49,6 +52,7 @@ impl Recipe {
             cover: cover.clone(),
             marks: Marks::new(),
             spans: Vec::new(),
+            rhythm: &[],
         };
         let sound = Sound { cover, marks: Marks::new(), spans: Vec::new(), lag: 0.0, ahead: ENCODER_DELAY };
         Self {
@@ -58,6 +62,9 @@ impl Recipe {
             key_interval: 50,
             b_frames: 0,
             jump: None,
+            encoder: None,
+            sound_encoder: "avenc_aac bitrate=64000 ! aacparse",
+            turned: false,
         }
     }
 
@@ -159,6 +166,29 @@ impl Recipe {
         self
     }
 
+    /// Frames of a variable rate: which of so many in a row are there.
+    pub fn rhythm(self, rhythm: &'static [bool]) -> Self {
+        self.edit(|p| p.rhythm = rhythm, |_| ())
+    }
+
+    /// What the pictures go through instead of the H.264 encoder and its parser.
+    pub fn encoded_by(mut self, encoder: &'static str) -> Self {
+        self.encoder = Some(encoder);
+        self
+    }
+
+    /// What the sound goes through instead of the AAC encoder and its parser.
+    pub fn sound_encoded_by(mut self, encoder: &'static str) -> Self {
+        self.sound_encoder = encoder;
+        self
+    }
+
+    /// An MP4 of pictures stored a quarter turn anticlockwise, with the header that says to turn them back: as a telephone does.
+    pub fn turned(mut self) -> Self {
+        self.turned = true;
+        self
+    }
+
     /// The pictures, for a live source of the same kind.
     pub fn pictures(&self) -> Option<&Pictures> {
         self.pictures.as_ref()
@@ -169,10 +199,14 @@ impl Recipe {
         self.sound.as_ref()
     }
 
-    /// The H.264 encoder and what follows, up to the muxer or payloader.
+    /// The encoder and what follows, up to the muxer or payloader; H.264 unless told otherwise.
     pub fn video_encoder(&self) -> String {
+        if let Some(encoder) = self.encoder {
+            return encoder.to_owned();
+        }
+        let turn = if self.turned { "videoflip video-direction=90l ! " } else { "" };
         format!(
-            "x264enc speed-preset=veryfast pass=quant quantizer=23 threads=1 key-int-max={} bframes={} ! h264parse",
+            "{turn}x264enc speed-preset=veryfast pass=quant quantizer=23 threads=1 key-int-max={} bframes={} ! h264parse",
             self.key_interval, self.b_frames
         )
     }
@@ -205,7 +239,14 @@ impl Recipe {
                 shift_clusters(&mut bytes, jump);
                 std::fs::write(path, bytes).expect("target/tmp is writable");
             }
-            (_, jump) => self.encode(path, Stamp { origin: 0.0, jump }),
+            (_, jump) => {
+                self.encode(path, Stamp { origin: 0.0, jump });
+                if self.turned {
+                    let mut bytes = std::fs::read(path).expect("recording");
+                    turn_back(&mut bytes);
+                    std::fs::write(path, bytes).expect("target/tmp is writable");
+                }
+            }
         })
     }
 
@@ -229,7 +270,7 @@ impl Recipe {
         }
         if self.sound.is_some() {
             text +=
-                " appsrc name=sound ! audioconvert ! avenc_aac bitrate=64000 ! aacparse ! queue max-size-time=0 ! mux.";
+                &format!(" appsrc name=sound ! audioconvert ! {} ! queue max-size-time=0 ! mux.", self.sound_encoder);
         }
         let bin = gst::parse::launch(&text).expect("recorder").downcast::<gst::Pipeline>().expect("a pipeline");
         bin.by_name("out").expect("sink").set_property("location", path.to_str().expect("UTF-8"));
@@ -261,6 +302,17 @@ fn shift_clusters(bytes: &mut [u8], jump: Jump) {
             let moved = (millis + (jump.by * 1e3) as i64).to_be_bytes();
             time.copy_from_slice(&moved[8 - length..]);
         }
+    }
+}
+
+/// Writes "a quarter turn clockwise" into the header of an MP4's first track (ISO/IEC 14496-12, 8.3.2: `a b u c d v x y w`).
+fn turn_back(mp4: &mut [u8]) {
+    const MATRIX: usize = 4 + 4 + 5 * 4 + 8 + 4 * 2; // after the box's type
+    let at = mp4.windows(4).position(|four| four == b"tkhd").expect("a track header") + MATRIX;
+    let height = i32::from_be_bytes(mp4[at + 40..at + 44].try_into().expect("four bytes"));
+    let one = 1 << 16;
+    for (place, value) in [0, one, 0, -one, 0, 0, height, 0, 1 << 30].iter().enumerate() {
+        mp4[at + 4 * place..][..4].copy_from_slice(&i32::to_be_bytes(*value));
     }
 }
 

@@ -77,6 +77,20 @@ impl SoundServer {
         let _ = std::fs::remove_file(self.socket());
     }
 
+    /// Stops it where it stands, or lets it go on: it is there, and does not answer.
+    pub fn freeze(&self, frozen: bool) {
+        let id = self.server.as_ref().expect("a server").id();
+        let signal = if frozen { "-STOP" } else { "-CONT" };
+        let sent = Command::new("kill").args([signal, &id.to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "kill {signal}");
+    }
+
+    /// Tells it something, in the words of `pactl`.
+    pub fn tell(&self, words: &[&str]) {
+        let told = self.client("pactl").args(words).status();
+        assert!(told.is_ok_and(|status| status.success()), "pactl {words:?}");
+    }
+
     /// Starts it again at the same socket.
     ///
     /// # Panics

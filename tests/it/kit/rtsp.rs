@@ -12,6 +12,7 @@ use gstreamer::glib;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 use gstreamer_rtsp_server as rtsp;
+use gstreamer_rtsp_server::gio;
 use gstreamer_rtsp_server::prelude::*;
 
 use super::feed::{Cover, Stamp};
@@ -32,6 +33,8 @@ pub enum Show {
     /// Pictures and sound made as they are sent, for ever. Source time goes on while the camera is dead. As with a real
     /// camera, a client's sound and pictures are out of step by up to two frames until the first sender report.
     Live(Box<Recipe>),
+    /// The same, through this description: `appsrc` elements named `pictures` and `sound` to payloaders `pay0` and `pay1`.
+    Described(Box<Recipe>, String),
 }
 
 impl Show {
@@ -43,6 +46,11 @@ impl Show {
     /// A live source with the streams, size, rate and marks of `recipe`; its spans are ignored.
     pub fn live(recipe: &Recipe) -> Self {
         Self::Live(Box::new(recipe.clone()))
+    }
+
+    /// A live source of which pictures (`appsrc name=pictures`) and sound go through this.
+    pub fn described(recipe: &Recipe, description: &str) -> Self {
+        Self::Described(Box::new(recipe.clone()), description.to_owned())
     }
 
     fn factory(&self, born: Instant) -> rtsp::RTSPMediaFactory {
@@ -59,6 +67,11 @@ impl Show {
                 if *sound {
                     text += &format!(" d.audio_0 ! queue ! {}", aac(u8::from(*pictures)));
                 }
+            }
+            Self::Described(recipe, description) => {
+                text = format!("( {description}");
+                let recipe = recipe.clone();
+                factory.connect_media_configure(move |_, media| feed(media, &recipe, born));
             }
             Self::Live(recipe) => {
                 text = "(".to_owned();
@@ -104,6 +117,7 @@ fn feed(media: &rtsp::RTSPMedia, recipe: &Recipe, born: Instant) {
 pub struct Camera {
     shows: Vec<(String, Show)>,
     login: Option<(String, String)>,
+    certificate: Option<String>,
     port: u16,
     born: Instant,
     connections: Arc<AtomicUsize>,
@@ -120,7 +134,18 @@ impl Camera {
     pub fn start_with(shows: Vec<(String, Show)>, login: Option<(&str, &str)>) -> Self {
         let login = login.map(|(user, password)| (user.to_owned(), password.to_owned()));
         let born = Instant::now();
-        let mut camera = Self { shows, login, port: 0, born, connections: Arc::default(), running: None };
+        let mut camera =
+            Self { shows, login, certificate: None, port: 0, born, connections: Arc::default(), running: None };
+        camera.restart();
+        camera
+    }
+
+    /// The same over TLS, with this certificate and its key (PEM).
+    pub fn start_secret(show: Show, certificate: &str) -> Self {
+        let shows = vec![("/live".to_owned(), show)];
+        let (born, certificate) = (Instant::now(), Some(certificate.to_owned()));
+        let mut camera =
+            Self { shows, login: None, certificate, port: 0, born, connections: Arc::default(), running: None };
         camera.restart();
         camera
     }
@@ -132,7 +157,8 @@ impl Camera {
 
     /// Address of a path with `user:password@`.
     pub fn url_as(&self, login: &str, path: &str) -> String {
-        format!("rtsp://{login}127.0.0.1:{}{path}", self.port)
+        let scheme = if self.certificate.is_some() { "rtsps" } else { "rtsp" };
+        format!("{scheme}://{login}127.0.0.1:{}{path}", self.port)
     }
 
     /// The port it listens on, dead or alive.
@@ -164,12 +190,21 @@ impl Camera {
         gst::init().expect("GStreamer");
         let (ready, started) = mpsc::channel();
         let (shows, login, port, born) = (self.shows.clone(), self.login.clone(), self.port, self.born);
-        let connections = Arc::clone(&self.connections);
+        let (connections, certificate) = (Arc::clone(&self.connections), self.certificate.clone());
         let thread = std::thread::spawn(move || {
             let context = glib::MainContext::new();
             let serve = || {
                 let main_loop = glib::MainLoop::new(Some(&context), false);
                 let server = server(&shows, login.as_ref(), port, born);
+                if let Some(pem) = &certificate {
+                    let auth = rtsp::RTSPAuth::new();
+                    auth.set_tls_certificate(Some(&gio::TlsCertificate::from_pem(pem).expect("a certificate")));
+                    let token = rtsp::RTSPToken::builder()
+                        .field(rtsp::RTSP_TOKEN_MEDIA_FACTORY_ROLE.as_str(), "anybody")
+                        .build();
+                    auth.set_default_token(Some(&mut token.clone()));
+                    server.set_auth(Some(&auth));
+                }
                 server.connect_client_connected(move |_, _| {
                     connections.fetch_add(1, Ordering::SeqCst);
                 });
@@ -203,8 +238,8 @@ fn server(shows: &[(String, Show)], login: Option<&(String, String)>, port: u16,
     let mounts = server.mount_points().expect("mount points");
     for (path, show) in shows {
         let factory = show.factory(born);
-        if login.is_some() {
-            let role = gst::Structure::builder("viewer")
+        for role in ["viewer", "anybody"] {
+            let role = gst::Structure::builder(role)
                 .field(rtsp::RTSP_PERM_MEDIA_FACTORY_ACCESS.as_str(), true)
                 .field(rtsp::RTSP_PERM_MEDIA_FACTORY_CONSTRUCT.as_str(), true)
                 .build();
