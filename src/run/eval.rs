@@ -8,7 +8,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "part of run.rs")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
@@ -24,6 +24,7 @@ use crate::bah::run_dir::{Said, SampleLine, VideoInfo, VideoLine};
 use crate::bah::{BahError, VideoPath};
 use crate::config::{Config, Judging};
 use crate::encode::StillEncoder;
+use crate::judge::openai::Judge;
 use crate::judge::panel::Panel;
 use crate::source::{Location, Retry, Spec};
 use crate::watch::session_settings;
@@ -35,6 +36,9 @@ const LINES: usize = 64;
 /// A judge that fails on so many clips in a row is not there, and asking it about all others would only fill the run with
 /// abstentions.
 const FAILURES_IN_A_ROW: u32 = 12;
+
+/// A server has so long to say what it is.
+const VERSION_TIME: std::time::Duration = std::time::Duration::from_secs(3);
 
 /// How far an evaluation is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -73,7 +77,11 @@ pub async fn evaluate(
     let Judging::Panel(judges) = &config.judging else { return Ok(Progress::default()) };
     let panel = Arc::new(Panel::new(judges).map_err(RunError::from)?);
     let settings = Arc::new(session_settings(config));
-    let infos = Arc::new(ledger.run().info.panel.clone());
+    let mut infos = ledger.run().info.panel.clone();
+    for (info, judge) in infos.iter_mut().zip(panel.judges()) {
+        info.server_version = server_version(judge).await;
+    }
+    let infos = Arc::new(infos);
     let all = ledger.run().info.videos.clone();
     let mut waiting = Vec::new();
     for info in all.iter().filter(|info| !ledger.is_done(&info.id)) {
@@ -187,6 +195,16 @@ pub async fn evaluate_by_rtsp(
     drop(serving);
     let _ = super::blocking(move || thread.join()).await;
     progress
+}
+
+/// What a judge's servers say they are; None: they do not say. vLLM does, at `/version`.
+async fn server_version(judge: &Judge) -> Option<String> {
+    let mut versions = BTreeSet::new();
+    for replica in judge.replicas() {
+        let said = replica.get_json("/version", VERSION_TIME).await.ok();
+        versions.extend(said.and_then(|said| said["version"].as_str().map(|v| v.chars().take(60).collect::<String>())));
+    }
+    (!versions.is_empty()).then(|| versions.into_iter().collect::<Vec<_>>().join(", "))
 }
 
 /// Starts a video: its cutting thread and its task.
