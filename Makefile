@@ -1,5 +1,5 @@
 # `make help` lists the targets. All can be repeated, and need no network once they have run.
-.PHONY: help setup setup-test demo test conformance conformance-clean audit bench
+.PHONY: help setup setup-test demo test conformance conformance-clean audit bench bench-prepare
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -34,3 +34,6 @@ audit: ## licences, bans and sources of all dependencies; advisories where they 
 
 bench: setup-test ## measure decoding, encoding, memory and latency (minutes)
 	cargo bench --locked
+
+bench-prepare: setup-test ## `bah prepare` beside the published procedure, and the annotations beside PyYAML
+	cargo bench --locked --bench bah

@@ -25,6 +25,7 @@ test_packages=(
     pulseaudio pulseaudio-utils                                     # their microphones
     pipewire wireplumber dbus gstreamer1.0-tools                    # their webcam
     strace                                                          # who watches what they write
+    ffmpeg python3-yaml                                             # benches: what the published scripts use
 )
 conformance_packages=(
     python3-venv ffmpeg libnuma1                                    # vLLM and ms-swift on CPU, and the media of training

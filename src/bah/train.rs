@@ -171,7 +171,7 @@ impl Training {
             format!("vllm serve {place} --served-model-name {}{fps}", self.name)
         };
         let mut table = format!(
-            "# Trained by recipe {}: {}.\n# Base: {}. Checkpoint: {place}\n",
+            "# Trained by recipe {}: {}.\n# What this checkpoint can do, only an evaluation of it tells. Base: {}. Checkpoint: {place}\n",
             self.name, recipe.about, self.model
         );
         for differs in &recipe.differs {

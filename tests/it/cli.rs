@@ -19,9 +19,12 @@ fn run<const N: usize>(args: [&str; N]) -> Finished {
 
 #[test]
 fn help_says_what_there_is() {
-    for (name, args) in
-        [("help", vec!["--help"]), ("help_watch", vec!["watch", "--help"]), ("help_config", vec!["config", "--help"])]
-    {
+    for (name, args) in [
+        ("help", vec!["--help"]),
+        ("help_watch", vec!["watch", "--help"]),
+        ("help_config", vec!["config", "--help"]),
+        ("help_bah", vec!["bah", "--help"]),
+    ] {
         let help = ahwatch(args).finish(LIMIT).expect_code(0).stdout;
         insta::assert_snapshot!(name, help);
     }

@@ -9,7 +9,7 @@ use crate::kit::run::{Run, ahwatch};
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Writes a log and a checkpoint a step, as ms-swift does; `HOLD` makes it wait after the first, with a worker beside it.
-const SWIFT: &str = r#"
+const SWIFT: &str = r"
 import json, os, signal, subprocess, sys, time
 args = dict(zip(sys.argv[1:], sys.argv[2:]))
 out, steps = args['--output_dir'], int(args['--max_steps'])
@@ -26,7 +26,7 @@ for step in range(begin + 1, steps + 1):
         worker = subprocess.Popen(['sleep', '600'])
         with open(out + '/worker', 'w') as f: f.write(str(worker.pid))
         signal.pause()
-"#;
+";
 
 struct Stage {
     dir: tempfile::TempDir,
