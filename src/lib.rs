@@ -11,7 +11,8 @@
 //! - [`session`]: verdicts in, events out: both rules, episodes, and the books of every second.
 //! - [`alert`]: events on their way out. [`screen`]: the same on a terminal, live. [`record`]: clips kept for review, only
 //!   where that was asked for.
-//! - [`watch`]: one source's task. [`run`]: the topology of threads, tasks and channels. [`cli`]: the commands.
+//! - [`watch`]: one source's task. [`run`]: the topology of threads, tasks and channels. [`doctor`]: is everything there that
+//!   this needs? [`cli`]: the commands.
 //! - [`bah`]: the BAH dataset, offline, on the same core.
 //!
 //! A session is Present when most judges saw A/H in some window (Tang et al., arXiv 2603.13406, Eq. 2 and 3). What was not
@@ -21,6 +22,7 @@ pub mod alert;
 pub mod bah;
 pub mod cli;
 pub mod config;
+pub mod doctor;
 pub mod encode;
 pub mod gate;
 pub mod judge;

@@ -11,14 +11,15 @@
 //! Shutdown is end of stream: when the stop handle goes, sources end, their channels close, and stages end one after the other.
 //!
 //! - `cut`: a cutting thread. `fleet`: the sources that run, and which come and go. `prepare`: from the configuration to
-//!   what a source runs with. `output`: the thread that writes events. `signals`: what the system asks.
-//!   [`terminal`]: the live screen's. `jobs`, `eval`: recordings in parallel, offline.
+//!   what a source runs with. `guarding`: the task that looks after a panel. `output`: the thread that writes events.
+//!   `signals`: what the system asks. [`terminal`]: the live screen's. `jobs`, `eval`: recordings in parallel, offline.
 
 #![allow(clippy::disallowed_methods, reason = "this is the place that the bans on spawning point to")]
 
 mod cut;
 mod eval;
 mod fleet;
+mod guarding;
 mod jobs;
 mod output;
 mod prepare;
@@ -44,11 +45,14 @@ use crate::alert::Event;
 use crate::config::{Config, SourceConfig};
 use crate::encode::StillEncoder;
 use crate::gate::{Checked, Gate, Measurer, Models};
+use crate::judge::panel::Panel;
 use crate::source::{Retry, SourceError};
 use crate::time::MediaTime;
 use crate::watch::Plan;
 use crate::window::{Cut, Window};
 use fleet::Fleet;
+use guarding::{Guarded, Guarding};
+use prepare::Shared;
 
 /// Cuts and events that may wait for a source's task. A recording's are few, so that its decoding keeps the panel's pace.
 const CUTS_OF_A_FILE: usize = 2;
@@ -97,6 +101,9 @@ pub enum RunError {
     /// The HTTP client cannot be set up.
     #[error(transparent)]
     Panel(#[from] crate::judge::openai::SetupError),
+    /// The fingerprint cannot be compared.
+    #[error("{0}")]
+    Fingerprint(String),
     /// The system gives no more threads.
     #[error("no thread could be started: {0}")]
     Thread(#[from] std::io::Error),
@@ -127,9 +134,24 @@ pub async fn run_anew(
     events: mpsc::Sender<Event>,
     stop: impl Future<Output = ()>,
 ) -> Result<Outcome, RunError> {
-    let mut fleet = Fleet::new(config, events)?;
     let mut outcome = Outcome::default();
     tokio::pin!(stop);
+    let shared = Shared::new(config)?;
+    // Mistakes are told before anybody is asked anything.
+    for source in &config.sources {
+        build_source(source, config)?;
+    }
+    let mut guarded = None;
+    if let Some(panel) = shared.panel() {
+        tokio::select! {
+            begun = Guarding::new(events.clone()).begin(panel, config) => guarded = Some(begun?),
+            () = &mut stop => {
+                outcome.stopped = true;
+                return Ok(outcome);
+            }
+        }
+    }
+    let mut fleet = Fleet::new(shared, config, events.clone())?;
     loop {
         tokio::select! {
             () = &mut stop, if !outcome.stopped => {
@@ -137,7 +159,10 @@ pub async fn run_anew(
                 fleet.stop();
             }
             Some(config) = anew.recv(), if !outcome.stopped => match fleet.apply(&config) {
-                Ok(change) => tracing::warn!("the configuration was read again: {change}"),
+                Ok(change) => {
+                    tracing::warn!("the configuration was read again: {change}");
+                    guarded = guard_anew(guarded, fleet.panel(), &config, &events).await;
+                }
                 Err(error) => tracing::error!("the configuration was read again and not taken; nothing changes: {error}"),
             },
             ended = fleet.ended() => match ended {
@@ -147,6 +172,31 @@ pub async fn run_anew(
                     outcome.errors.extend(watched.error);
                 }
             },
+        }
+    }
+}
+
+/// Builds a source's pipeline once and opens nothing, so that a mistake is found.
+///
+/// # Errors
+/// The description is wrong, or GStreamer lacks an element.
+pub fn build_source(source: &SourceConfig, config: &Config) -> Result<(), SourceError> {
+    prepare::spec(source, config).map(|_| ())
+}
+
+/// Looks after the panel of a new configuration, where that is another.
+async fn guard_anew(
+    guarded: Option<Guarded>,
+    panel: Option<Arc<Panel>>,
+    config: &Config,
+    events: &mpsc::Sender<Event>,
+) -> Option<Guarded> {
+    let panel = panel?;
+    match guarded {
+        Some(guarded) if Arc::ptr_eq(&guarded.panel, &panel) => Some(guarded),
+        _ => {
+            let begun = Guarding::new(events.clone()).begin_meanwhile(panel, config).await;
+            begun.inspect_err(|error| tracing::error!("the new panel is not looked after: {error}")).ok()
         }
     }
 }

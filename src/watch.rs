@@ -201,7 +201,7 @@ impl Watcher {
                 self.now = MediaTime::ZERO;
                 let id = uuid::Uuid::now_v7().to_string().into();
                 self.measuring = Measuring::new(self.plan.desk.clone(), self.plan.station(&self.name));
-                let mut session = Session::new(id, Arc::clone(&self.name), Arc::clone(&self.plan.settings));
+                let mut session = Session::new(id, Arc::clone(&self.name), self.plan.settings_now());
                 let event = session.start(wall());
                 self.session = Some(session);
                 self.send(event).await;

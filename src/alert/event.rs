@@ -5,6 +5,7 @@
 
 pub mod alerts;
 pub mod flags;
+pub mod proof;
 pub mod session;
 #[cfg(test)]
 mod tests;
@@ -29,7 +30,7 @@ pub struct CloudEvent {
     pub specversion: &'static str,
     /// Unique, and the same whenever the event is delivered again: the session's id, a dot, and a count.
     pub id: String,
-    /// The media source, as a URI reference: `/ahwatch/` and its percent-encoded name.
+    /// The media source, as a URI reference: `/ahwatch/` and its percent-encoded name; `/ahwatch` where it is about none.
     #[schemars(extend("format" = "uri-reference"))]
     pub source: String,
     /// What happened, with the version of `data`.
@@ -121,7 +122,11 @@ impl From<&Event> for CloudEvent {
         Self {
             specversion: "1.0",
             id: format!("{}.{}", event.scope, event.number),
-            source: format!("/ahwatch/{}", percent_encoded(&head.source)),
+            source: if head.source.is_empty() {
+                "/ahwatch".to_owned()
+            } else {
+                format!("/ahwatch/{}", percent_encoded(&head.source))
+            },
             kind,
             subject: head.session.clone(),
             time: rfc3339(event.wall),
@@ -157,7 +162,7 @@ fn data(head: Head, event: &Event) -> Data {
 pub struct Head {
     /// The session's id; null outside any session.
     pub session: Option<String>,
-    /// The source's name, or its address without credentials.
+    /// The source's name, or its address without credentials; empty where it is about none.
     pub source: String,
     /// Counts from 0 in a session; a gap or a jump of the source begins the next.
     pub continuity: u32,

@@ -8,6 +8,7 @@ use crate::config::GateRequire;
 use crate::gate::decide::{FacesFound, SpeechFound};
 use crate::gate::flags::FaceFlags;
 use crate::gate::{Evidence, Flags, GateSkip};
+use crate::judge::proof::{Fault, Proof, VoteFlag};
 use crate::judge::{Abstention, AbstentionReason, Answer, Cue, CueReading, DropReason, LostReason, Outcome, Score};
 use crate::judge::{SkipReason, Tokens, Verdict, Vote, WindowId};
 use crate::session::{Session, SessionKind, SessionSettings};
@@ -34,6 +35,7 @@ pub fn vote(judge: &str, answer: Answer, p_yes: Option<f64>) -> Vote {
         cues: None,
         latency: Duration::from_micros(1_234_567),
         attempts: 1,
+        flag: (judge == "v2").then_some(VoteFlag::Unproven),
         base_url: Some("https://gpu-1.example.org/v1".into()),
         tokens,
         raw: Some("<answer>secret words</answer>".into()),
@@ -82,6 +84,7 @@ pub fn panel_session() -> Vec<Event> {
     let settings = Arc::new(SessionSettings {
         judges: vec!["v1".into(), "v2".into(), "v3".into()],
         thresholds: vec![None, Some(0.4), None],
+        proofs: vec![Proof::Proven, Proof::Unproven, Proof::Proven],
         ..SessionSettings::default()
     });
     let mut session = Session::new("0195".into(), "rtsp://admin:hunter2@cam.example/one?token=t".into(), settings);
@@ -118,8 +121,10 @@ pub fn panel_session() -> Vec<Event> {
     events.push(session.note(1, span(60.0, 60.0), EventKind::SessionResumed(Actor::Operator), wall()));
     events.extend(session.end(MediaTime::from_secs_f64(61.5), wall()));
     events.push(session.note(1, span(61.5, 61.5), EventKind::SessionWithdrawn(Actor::Participant), wall()));
-    let change = JudgeChange { judge: "v3".into(), state: JudgeState::SetAside, detail: "canary failed".to_owned() };
-    events.push(Event::outside("process".into(), 7, "panel".into(), EventKind::JudgeChanged(change), wall()));
+    let proof = Proof::Failed(Fault::Deaf);
+    let detail = "sound: log-odds differ by 0.0000 at a spread of 0.0000, which is no difference".to_owned();
+    let change = JudgeChange { judge: "v3".into(), state: JudgeState::SetAside, proof, detail };
+    events.push(Event::outside("process".into(), 7, "".into(), EventKind::JudgeChanged(change), wall()));
     events
 }
 

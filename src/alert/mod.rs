@@ -16,6 +16,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::gate::Flags;
+use crate::judge::proof::Proof;
 use crate::judge::{CueReading, DropReason, Label, LostReason, SkipReason, Vote, WindowId};
 use crate::session::{ClosedBy, Episode, Labels, Rule, SessionKind, SessionSettings, Summary};
 use crate::time::{MediaTime, Span};
@@ -229,6 +230,8 @@ pub struct JudgeChange {
     pub judge: Arc<str>,
     /// What it is now.
     pub state: JudgeState,
+    /// What is known of its ears and eyes.
+    pub proof: Proof,
     /// One line on why, without credentials.
     pub detail: String,
 }
@@ -242,6 +245,10 @@ pub enum JudgeState {
     Failing,
     /// It is not asked, and stays in the denominator.
     SetAside,
+    /// It failed, and votes all the same, flagged, because that was allowed.
+    Degraded,
+    /// It could not be found out whether it hears and sees; it votes, flagged.
+    Unproven,
 }
 
 /// Session time for people: `03:07.4`, with hours from the first on.

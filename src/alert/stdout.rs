@@ -14,8 +14,9 @@ use super::{
     Actor, AlertAbout, Event, EventKind, JudgeState, JudgedWindow, LostTime, SourceState, UnjudgedWindow, advisory,
     clock,
 };
+use crate::judge::proof::Proof;
 use crate::judge::{Answer, DropReason, Label, LostReason, SkipReason, Vote};
-use crate::session::{Account, ClosedBy, JudgeSummary, SessionKind, Summary};
+use crate::session::{Account, ClosedBy, JudgeSummary, SessionKind, SessionSettings, Summary};
 use crate::time::{MediaTime, Span};
 
 /// How lines for people look.
@@ -44,7 +45,7 @@ pub fn json_line(out: &mut impl Write, event: &Event) -> io::Result<()> {
 /// Whatever writing returns.
 pub fn readable(out: &mut impl Write, event: &Event, style: Style) -> io::Result<()> {
     let mut text = String::new();
-    if style.name_source {
+    if style.name_source && !event.source.is_empty() {
         let _ = write!(text, "{}  ", printable(&without_credentials(&event.source)));
     }
     text += &line(event, style);
@@ -61,7 +62,7 @@ pub(crate) fn line(event: &Event, style: Style) -> String {
     match &event.kind {
         EventKind::SessionStarted(settings) => {
             let who = match settings.kind {
-                SessionKind::Panel => format!("panel {}, rule {}", settings.judges.join(", "), settings.rule),
+                SessionKind::Panel => format!("panel {}, rule {}", panel(settings), settings.rule),
                 SessionKind::Heuristic => "hesitation-cue index (heuristic, not calibrated)".to_owned(),
             };
             format!("session of {}: {who}", printable(&without_credentials(&event.source)))
@@ -107,11 +108,23 @@ pub(crate) fn line(event: &Event, style: Style) -> String {
                 JudgeState::Healthy => "answers",
                 JudgeState::Failing => "does not answer",
                 JudgeState::SetAside => "is set aside",
+                JudgeState::Degraded => "votes degraded",
+                JudgeState::Unproven => "votes unproven",
             };
-            format!("judge {} {state}: {}", change.judge, printable(&change.detail))
+            format!("judge {} {state}: {}: {}", change.judge, change.proof, printable(&change.detail))
         }
         EventKind::SessionEnded(summary) => summary.verdict(),
     }
+}
+
+/// The judges, with what is known of those that are not proven.
+fn panel(settings: &SessionSettings) -> String {
+    let judge = |(n, name): (usize, &std::sync::Arc<str>)| match settings.proofs.get(n) {
+        None | Some(Proof::Proven) => name.to_string(),
+        Some(Proof::NotChecked) => format!("{name} (not checked)"),
+        Some(proof) => format!("{name} ({proof})"),
+    };
+    settings.judges.iter().enumerate().map(judge).collect::<Vec<_>>().join(", ")
 }
 
 /// `present    v1 Yes .83 | v2 No .12 | v3 – deadline   1.2 s`
@@ -146,7 +159,8 @@ pub(crate) fn vote(vote: &Vote) -> String {
             (word, vote.score.map_or_else(String::new, |score| format!(" {}", hundredths(score.p_yes))))
         }
     };
-    format!("{} {answer}{}", vote.judge, detail.trim_end())
+    let flag = vote.flag.map_or_else(String::new, |flag| format!(" ({})", flag.as_str()));
+    format!("{} {answer}{}{flag}", vote.judge, detail.trim_end())
 }
 
 /// `.83`, and `1.0` for what rounds to it.

@@ -6,6 +6,7 @@
 mod bah;
 mod config;
 mod devices;
+mod doctor;
 mod gate_report;
 mod log;
 mod reload;
@@ -32,6 +33,8 @@ pub struct Cli {
 enum Command {
     /// Watch recordings, cameras and microphones, and print what is judged as it happens.
     Watch(watch::Options),
+    /// Look at everything a watch needs: this machine, the configuration, every judge and whether it hears and sees.
+    Doctor(doctor::Options),
     /// Check a configuration, or print its JSON Schema.
     Config {
         #[command(subcommand)]
@@ -73,6 +76,7 @@ pub fn main() -> ExitCode {
     log::start(&cli.log);
     let exit = match cli.command {
         Command::Watch(options) => watch::run(&options),
+        Command::Doctor(options) => doctor::run(&options),
         Command::Config { command } => config::run(&command),
         Command::Bah { command } => bah::run(&command),
     };

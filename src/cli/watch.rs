@@ -81,6 +81,15 @@ pub struct Options {
     /// How pictures travel in a clip [default: jpeg].
     #[arg(long, value_enum)]
     clip_codec: Option<CodecName>,
+    /// Do not ask the judges about built-in clips first, to see that they hear and see.
+    #[arg(long)]
+    no_canary: bool,
+    /// Let a judge vote that failed this, with a flag on every vote, instead of setting it aside.
+    #[arg(long)]
+    allow_degraded: bool,
+    /// What the panel answered when `ahwatch doctor --save` asked it; a judge that answers otherwise is set aside.
+    #[arg(long, value_name = "FILE")]
+    fingerprint: Option<PathBuf>,
     /// A folder whose models/ and pipelines/ replace the embedded files.
     #[arg(long, value_name = "DIR")]
     assets: Option<PathBuf>,
@@ -196,6 +205,9 @@ fn configure(options: &Options) -> Result<Config, String> {
         gate: options.gate.map(Into::into),
         cues: options.judge.is_some(),
         assets: options.assets.clone(),
+        no_canary: options.no_canary,
+        allow_degraded: options.allow_degraded,
+        fingerprint: options.fingerprint.clone(),
         record: options.record.clone(),
     };
     Config::build(raw, overrides, &environment).map_err(|problems| problems.to_string())

@@ -49,3 +49,7 @@ pub const GREEDY_TEMPERATURE: f64 = 0.0;
 pub const PAPER_TEMPERATURE: f64 = 0.3;
 /// `profile = "paper"`.
 pub const PAPER_TOP_P: f64 = 0.95;
+/// Between two comparisons of a panel with its fingerprint.
+pub const FINGERPRINT_SECS: f64 = 3600.0;
+/// How far a log-odds may be off from its fingerprint.
+pub const FINGERPRINT_TOLERANCE: f64 = crate::judge::fingerprint::TOLERANCE;

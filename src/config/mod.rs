@@ -5,7 +5,7 @@
 //!
 //! - `raw`: the tables and keys, read one by one. Paths inside a file are relative to that file.
 //! - `defaults`: every default with its unit.
-//! - `judge`, `source`, `gate`: those tables made sense of.
+//! - `judge`, `panel`, `source`, `gate`: those tables made sense of. `fingerprint`: the file that `[panel]` may name.
 //! - `problem`: what is wrong, and where. `redact`: what never prints.
 
 use std::path::{Path, PathBuf};
@@ -14,8 +14,10 @@ use std::time::Duration;
 use crate::time::MediaTime;
 
 pub mod defaults;
+pub mod fingerprint;
 mod gate;
 mod judge;
+mod panel;
 mod problem;
 mod raw;
 pub mod redact;
@@ -23,6 +25,7 @@ mod source;
 
 pub use gate::{GateConfig, GateRequire, RawGate};
 pub use judge::{JudgeConfig, Sampling};
+pub use panel::{PanelConfig, RawPanel};
 pub use problem::{Problem, Problems};
 pub use raw::{ClipCodec, Medium, Profile, RawConfig, RawJudge, RawSession, RawSource, RawWindow, Rule};
 pub use source::{Input, SourceConfig};
@@ -42,6 +45,8 @@ pub struct Config {
     pub sources: Vec<SourceConfig>,
     /// Who judges.
     pub judging: Judging,
+    /// What is asked of a panel before it is trusted.
+    pub panel: PanelConfig,
     /// Directory laid out as the repository (`models/`, `pipelines/`) whose files replace the embedded ones.
     pub assets: Option<PathBuf>,
     /// Where clips are kept for review. On the command line only: it is not to happen by an old line of a file.
@@ -128,6 +133,12 @@ pub struct Overrides {
     pub cues: bool,
     /// `--assets`.
     pub assets: Option<PathBuf>,
+    /// `--no-canary`.
+    pub no_canary: bool,
+    /// `--allow-degraded`.
+    pub allow_degraded: bool,
+    /// `--fingerprint`.
+    pub fingerprint: Option<PathBuf>,
     /// `--record`.
     pub record: Option<PathBuf>,
 }
@@ -141,7 +152,7 @@ impl Config {
     /// # Errors
     /// Everything that is wrong, at once.
     pub fn build(raw: RawConfig, overrides: Overrides, env: Env<'_>) -> Result<Self, Problems> {
-        let RawConfig { window, session, gate, source, judge, origin } = raw;
+        let RawConfig { window, session, gate, panel, source, judge, origin } = raw;
         let mut problems = origin.problems;
         let file = origin.file.as_deref().map_or_else(|| "defaults".to_owned(), |file| file.display().to_string());
 
@@ -178,8 +189,10 @@ impl Config {
             };
             Judging::Panel(judge::build_panel(&judge, &files, window.max_pixels, env, &mut problems))
         };
+        let panel = panel::build(&panel, &overrides, &file, &config_dir, &judging, &mut problems);
         if problems.is_empty() {
-            Ok(Self { window, session, gate, sources, judging, assets: overrides.assets, record: overrides.record })
+            let Overrides { assets, record, .. } = overrides;
+            Ok(Self { window, session, gate, sources, judging, panel, assets, record })
         } else {
             Err(problems)
         }

@@ -9,10 +9,12 @@ use toml::{Table, Value};
 
 use super::defaults;
 use super::gate::RawGate;
+use super::panel::RawPanel;
 use super::problem::{Place, Problems};
 use super::redact::Secret;
 
-/// A configuration file: `[window]`, `[session]`, `[gate]`, `[[source]]` and `[[judge]]`, all optional.
+/// A configuration file: `[window]`, `[session]`, `[gate]`, `[panel]`, `[[source]]` and `[[judge]]`, all
+/// optional.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawConfig {
@@ -25,6 +27,9 @@ pub struct RawConfig {
     /// Which windows are put to the panel at all.
     #[serde(default)]
     pub gate: RawGate,
+    /// What is asked of the judges before they are trusted.
+    #[serde(default)]
+    pub panel: RawPanel,
     /// Where media comes from.
     #[serde(default)]
     pub source: Vec<RawSource>,
@@ -237,19 +242,20 @@ impl RawConfig {
                 ("window", Value::Table(table)) => raw.window = read_table(table, &place, &mut problems),
                 ("session", Value::Table(table)) => raw.session = read_table(table, &place, &mut problems),
                 ("gate", Value::Table(table)) => raw.gate = read_table(table, &place, &mut problems),
+                ("panel", Value::Table(table)) => raw.panel = read_table(table, &place, &mut problems),
                 ("source", value) => raw.source = read_array("source", value, &name, &mut problems),
                 ("judge", value) => {
                     raw.origin.has_judges = true;
                     raw.judge = read_array("judge", value, &name, &mut problems);
                 }
-                ("window" | "session" | "gate", _) => {
+                ("window" | "session" | "gate" | "panel", _) => {
                     problems.push(&place, "", "is not a table", format!("write it as [{key}]"));
                 }
                 _ => problems.push(
                     &Place::new(&name, ""),
                     &key,
                     "unknown key",
-                    "known are [window], [session], [gate], [[source]] and [[judge]]",
+                    "known are [window], [session], [gate], [panel], [[source]] and [[judge]]",
                 ),
             }
         }

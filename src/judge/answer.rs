@@ -1,5 +1,6 @@
 //! What a model wrote, read strictly: one `<answer>Yes|No</answer>` or nothing; and P(Yes) at the token that decided.
 
+use super::canary::LabelLogprobs;
 use super::{Label, Score};
 
 /// The text is not exactly one `<answer>Yes|No</answer>`.
@@ -76,9 +77,9 @@ pub enum NoScore {
 }
 
 /// The token that leads to Yes after `<answer` (id 29 of Qwen3-Omni's tokenizer).
-const TO_YES: &str = ">";
+pub(super) const TO_YES: &str = ">";
 /// The token that leads to No there (id 41157).
-const TO_NO: &str = ">No";
+pub(super) const TO_NO: &str = ">No";
 
 /// P(Yes) and the label mass, read from the tokens of one answer that said `label`.
 ///
@@ -92,6 +93,21 @@ const TO_NO: &str = ">No";
 /// # Errors
 /// If the tokens do not say.
 pub fn read_score(tokens: &[TokenLogprob], label: Label, constrained: bool) -> Result<Score, NoScore> {
+    let LabelLogprobs { yes, no } = read_labels(tokens, label)?;
+    let mass = yes.exp() + no.exp();
+    if mass <= 0.0 {
+        return Err(NoScore::Senseless);
+    }
+    // 1 / (1 + e^(no - yes)) is e^yes / (e^yes + e^no) without underflow.
+    let p_yes = 1.0 / (1.0 + (no - yes).exp());
+    Ok(Score { p_yes, label_mass: (!constrained).then_some(mass.min(1.0)) })
+}
+
+/// The log-probabilities of both labels at that token.
+///
+/// # Errors
+/// If the tokens do not say.
+pub fn read_labels(tokens: &[TokenLogprob], label: Label) -> Result<LabelLogprobs, NoScore> {
     if tokens.is_empty() {
         return Err(NoScore::NotGiven);
     }
@@ -116,13 +132,7 @@ pub fn read_score(tokens: &[TokenLogprob], label: Label, constrained: bool) -> R
     if !(yes <= 1e-3 && no <= 1e-3) {
         return Err(NoScore::Senseless);
     }
-    let mass = yes.exp() + no.exp();
-    if mass <= 0.0 {
-        return Err(NoScore::Senseless);
-    }
-    // 1 / (1 + e^(no - yes)) is e^yes / (e^yes + e^no) without underflow.
-    let p_yes = 1.0 / (1.0 + (no - yes).exp());
-    Ok(Score { p_yes, label_mass: (!constrained).then_some(mass.min(1.0)) })
+    Ok(LabelLogprobs { yes, no })
 }
 
 #[cfg(test)]

@@ -4,15 +4,21 @@
 //! - `openai`: the wire to endpoints; `circuit`: whether a `base_url` is asked at all; pure.
 //! - `panel`: all judges of a window at once.
 //! - `tally`: votes to a label; pure.
+//! - `canary`: whether a judge hears and sees; `proof`: what that comes to; `fingerprint`: whether it answers as it did.
+//! - `guard`: keeps both up to date over a panel.
 //! - `usage`: what judging took.
 //! - `cues`: the embedded hesitation-cue index, in place of a panel, never inside one.
 
 pub mod answer;
+pub mod canary;
 mod circuit;
 pub mod cues;
+pub mod fingerprint;
+pub mod guard;
 pub mod openai;
 pub mod panel;
 pub mod prompt;
+pub mod proof;
 mod reply;
 mod request;
 pub mod tally;
@@ -187,6 +193,8 @@ pub struct Vote {
     pub latency: Duration,
     /// Requests sent.
     pub attempts: u32,
+    /// What to know of the judge before trusting the vote; None: nothing.
+    pub flag: Option<proof::VoteFlag>,
     /// The `base_url` that was asked last; None if none was.
     pub base_url: Option<Arc<str>>,
     /// What the answer took, where the server says.

@@ -6,10 +6,12 @@
 //!
 //! - `client`: the HTTP clients. `endpoint`: the server behind one `base_url`, its places and its circuit.
 //! - `replica`: one exchange of one judge with one `base_url`. `choose`: which of them is asked.
+//! - `examine`: asking one `base_url` about the built-in clips.
 
 mod choose;
 mod client;
 mod endpoint;
+mod examine;
 mod replica;
 
 use std::fmt::Write as _;
@@ -26,6 +28,7 @@ pub use client::SetupError;
 pub(super) use client::Shared;
 pub(super) use endpoint::Endpoint;
 use endpoint::Leave;
+pub use examine::examine;
 pub use replica::{Replica, Reply};
 
 use super::circuit::Health;
@@ -139,6 +142,7 @@ impl Judge {
             cues: None,
             latency,
             attempts: progress.attempts,
+            flag: None,
             base_url: asked.map(|replica| replica.base_url().as_str().into()),
             tokens: progress.tokens,
             raw: None,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::{join_all, select_all};
@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::openai::{Endpoint, Judge, SetupError, Shared};
 
 pub use super::openai::Due;
+use super::proof::Proof;
 use super::{Abstention, AbstentionReason, Answer, Vote};
 use crate::config::JudgeConfig;
 use crate::encode::ClipSet;
@@ -23,6 +24,10 @@ const AHEAD: usize = 8;
 /// One panel serves all sources, so that the limits hold over all of them.
 pub struct Panel {
     judges: Vec<Judge>,
+    /// What is known of each, in the same order.
+    proofs: Mutex<Vec<Proof>>,
+    /// Whether one that failed votes, flagged, instead of being set aside.
+    allow_degraded: bool,
     endpoints: Vec<Arc<Endpoint>>,
     /// Turns of windows, over all sources.
     turns: Arc<Semaphore>,
@@ -41,11 +46,39 @@ impl Panel {
     /// If the HTTP client cannot be set up.
     pub fn new(judges: &[JudgeConfig]) -> Result<Self, SetupError> {
         let mut shared = Shared::new(judges);
-        let judges = judges.iter().map(|judge| Judge::new(judge, &mut shared)).collect::<Result<_, _>>()?;
-        let panel = Self { judges, endpoints: shared.endpoints(), turns: Arc::new(Semaphore::new(0)) };
+        let judges = judges.iter().map(|judge| Judge::new(judge, &mut shared)).collect::<Result<Vec<_>, _>>()?;
+        let proofs = Mutex::new(vec![Proof::default(); judges.len()]);
+        let (endpoints, turns) = (shared.endpoints(), Arc::new(Semaphore::new(0)));
+        let panel = Self { judges, proofs, allow_degraded: false, endpoints, turns };
         let at_once = panel.windows_at_once();
         panel.turns.add_permits(at_once + at_once / AHEAD);
         Ok(panel)
+    }
+
+    /// The same panel, whose judges vote although they failed, if so said; with a flag on every vote.
+    #[must_use]
+    pub fn allowing_degraded(mut self, allow: bool) -> Self {
+        self.allow_degraded = allow;
+        self
+    }
+
+    /// What is known of each judge now, in panel order.
+    #[must_use]
+    pub fn proofs(&self) -> Vec<Proof> {
+        self.proofs.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes what is known of judge `index` from now on.
+    pub fn set_proof(&self, index: usize, proof: Proof) {
+        if let Some(known) = self.proofs.lock().unwrap_or_else(PoisonError::into_inner).get_mut(index) {
+            *known = proof;
+        }
+    }
+
+    /// Whether a judge of this standing is set aside.
+    #[must_use]
+    pub const fn sets_aside(&self, proof: Proof) -> bool {
+        matches!(proof, Proof::Failed(_)) && !self.allow_degraded
     }
 
     /// Waits for a window's turn to be encoded and put to the panel: first come, first served, over all sources. There are as many
@@ -104,10 +137,15 @@ impl Panel {
     /// `asks[i]` false: judge i is not asked (early stop); missing entries count as true. Each judge has its own deadline,
     /// counted as `due` says. Dropping the future cancels the requests.
     pub async fn judge(&self, clips: &ClipSet, asks: &[bool], due: Due) -> Vec<Vote> {
-        let votes = self.judges.iter().enumerate().map(|(i, judge)| async move {
+        let proofs = self.proofs();
+        let votes = self.judges.iter().zip(proofs).enumerate().map(|(i, (judge, proof))| async move {
             let config = judge.config();
             if !asks.get(i).copied().unwrap_or(true) {
                 return unasked(judge, Answer::NotAsked);
+            }
+            if self.sets_aside(proof) {
+                let detail = proof.to_string();
+                return unasked(judge, Answer::Abstained(Abstention { reason: AbstentionReason::SetAside, detail }));
             }
             let fitting = clips.get(config.max_pixels);
             // Sound is the same in all sizes.
@@ -115,7 +153,7 @@ impl Panel {
                 let detail = "no clip was built for this judge".to_owned();
                 return unasked(judge, Answer::Abstained(Abstention { reason: AbstentionReason::Encoding, detail }));
             };
-            judge.ask(clip, due).await
+            Vote { flag: proof.flag(), ..judge.ask(clip, due).await }
         });
         join_all(votes).await
     }
@@ -129,6 +167,7 @@ fn unasked(judge: &Judge, answer: Answer) -> Vote {
         cues: None,
         latency: Duration::ZERO,
         attempts: 0,
+        flag: None,
         base_url: None,
         tokens: None,
         raw: None,

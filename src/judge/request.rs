@@ -7,13 +7,29 @@ use serde_json::{Map, Value, json};
 
 use super::AbstentionReason;
 use super::prompt::PromptPart;
-use crate::config::JudgeConfig;
+use crate::config::{JudgeConfig, Sampling};
 use crate::encode::Clip;
 
 /// What a constrained answer must match.
 const ANSWER_REGEX: &str = "<answer>(Yes|No)</answer>";
 /// Alternatives asked for at each token; vLLM's most.
 const TOP_LOGPROBS: u32 = 20;
+
+/// What the models write before the token that decides between the labels.
+const PREFILL: &str = "<answer";
+/// Ids of `>` and `>No` in Qwen3-Omni's vocabulary: the tokens that lead to Yes and to No after that. A server of another
+/// vocabulary gives other tokens for them, which are not taken for labels.
+const LABEL_IDS: [u32; 2] = [29, 41157];
+
+/// How log-probabilities of the labels are asked for, whatever the judge's own requests do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// The answer is begun for the model, and the next token asked about: one token, both labels by their ids (vLLM) and
+    /// the most likely others. Servers that know no ids ignore them.
+    Prefilled,
+    /// The judge writes its whole answer, at temperature 0.
+    Whole,
+}
 
 /// A judge's request with holes where media go.
 #[derive(Debug)]
@@ -32,6 +48,35 @@ impl Template {
     /// The one shape that vLLM and `swift deploy` both take: a system message, then one user message whose parts are
     /// interleaved as in training. It renders to the token ids of the training sample.
     pub(super) fn new(config: &JudgeConfig) -> Self {
+        Self::with(config, None, &parameters(config))
+    }
+
+    /// The same message, to learn the log-probabilities of the labels.
+    pub(super) fn canary(config: &JudgeConfig, way: Way) -> Self {
+        match way {
+            Way::Prefilled => {
+                let parameters = [
+                    ("temperature", json!(0)),
+                    ("max_tokens", json!(1)),
+                    ("logprobs", json!(true)),
+                    ("top_logprobs", json!(TOP_LOGPROBS)),
+                    ("logprob_token_ids", json!(LABEL_IDS)),
+                    ("continue_final_message", json!(true)),
+                    ("add_generation_prompt", json!(false)),
+                ];
+                let parameters = parameters.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+                Self::with(config, Some(PREFILL), &parameters)
+            }
+            Way::Whole => {
+                let mut config = config.clone();
+                config.score = true;
+                config.sampling = Sampling { temperature: 0.0, top_p: None, seed: None, ..config.sampling };
+                Self::new(&config)
+            }
+        }
+    }
+
+    fn with(config: &JudgeConfig, prefill: Option<&str>, parameters: &Map<String, Value>) -> Self {
         let mut pieces = Vec::new();
         let mut text = format!("{{\"model\":{},\"messages\":[", Value::from(config.model.as_str()));
         if !config.system.is_empty() {
@@ -56,9 +101,13 @@ impl Template {
             pieces.push(hole);
             text.push_str("\"}}");
         }
-        text.push_str("]}]");
-        for (key, value) in parameters(config) {
-            let _ = write!(text, ",{}:{value}", Value::from(key));
+        text.push_str("]}");
+        if let Some(begun) = prefill {
+            let _ = write!(text, ",{}", json!({"role": "assistant", "content": begun}));
+        }
+        text.push(']');
+        for (key, value) in parameters {
+            let _ = write!(text, ",{}:{value}", Value::from(key.as_str()));
         }
         text.push('}');
         pieces.push(Piece::Json(text));
@@ -141,6 +190,27 @@ mod tests {
         let media = |base64: Option<&Bytes>| String::from_utf8(base64.unwrap().to_vec()).unwrap();
         let text = text.replace(&media(clip().video_base64()), "<MP4>").replace(&media(clip().audio_base64()), "<WAV>");
         serde_json::to_string_pretty(&serde_json::from_str::<Value>(&text).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_canary_is_the_judges_request_with_the_answer_begun() {
+        let body = |more: &str, way| -> Value {
+            let body = Template::canary(&config(more), way).fill(&clip()).unwrap();
+            serde_json::from_slice(&body).unwrap()
+        };
+        let own: Value = serde_json::from_slice(&Template::new(&config("")).fill(&clip()).unwrap()).unwrap();
+        let asked = body("profile = \"paper\"\nconstrain = true\nmax_tokens = 64", Way::Prefilled);
+        let messages = asked["messages"].as_array().unwrap();
+        assert_eq!(messages[..2], own["messages"].as_array().unwrap()[..]);
+        assert_eq!(messages[2], json!({"role": "assistant", "content": "<answer"}));
+        let parameters: Vec<_> = asked.as_object().unwrap().keys().filter(|key| *key != "messages").cloned().collect();
+        insta::assert_snapshot!(parameters.join(" "));
+        assert_eq!((&asked["max_tokens"], &asked["temperature"]), (&json!(1), &json!(0)));
+
+        let whole = body("profile = \"paper\"\nmax_tokens = 64", Way::Whole);
+        assert_eq!(whole["messages"], own["messages"]);
+        assert_eq!((&whole["max_tokens"], &whole["temperature"]), (&json!(64), &json!(0.0)));
+        assert_eq!((&whole["logprobs"], &whole["top_p"]), (&json!(true), &Value::Null));
     }
 
     #[test]

@@ -122,6 +122,7 @@ mod tests {
             cues: None,
             latency: std::time::Duration::ZERO,
             attempts: 1,
+            flag: None,
             base_url: None,
             tokens: None,
             raw: None,

@@ -16,6 +16,7 @@ use super::{CUTS_OF_A_CAMERA, CUTS_OF_A_FILE, Change, GRACE, Item, Replan, RunEr
 use crate::alert::Event;
 use crate::config::{Config, SourceConfig};
 use crate::encode::StillEncoder;
+use crate::judge::panel::Panel;
 use crate::record::Recorder;
 use crate::run::FromSource;
 use crate::source::{Retry, Spec};
@@ -54,9 +55,9 @@ struct Ready {
 
 impl Fleet {
     /// Starts all configured sources, or none.
-    pub fn new(config: &Config, events: mpsc::Sender<Event>) -> Result<Self, RunError> {
+    pub fn new(shared: Shared, config: &Config, events: mpsc::Sender<Event>) -> Result<Self, RunError> {
         let mut fleet = Self {
-            shared: Shared::new(config)?,
+            shared,
             events: Some(events),
             members: BTreeMap::new(),
             done: BTreeMap::new(),
@@ -64,6 +65,11 @@ impl Fleet {
         };
         fleet.apply(config)?;
         Ok(fleet)
+    }
+
+    /// The panel that judges now, if one does.
+    pub fn panel(&self) -> Option<Arc<Panel>> {
+        self.shared.panel()
     }
 
     /// Makes the fleet what this configuration says, or leaves it as it is.

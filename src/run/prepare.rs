@@ -11,7 +11,7 @@ use rand::RngExt as _;
 use tokio::task::JoinSet;
 
 use super::RunError;
-use crate::config::{Config, GateRequire, Input, Judging, SourceConfig};
+use crate::config::{Config, GateRequire, Input, Judging, PanelConfig, SourceConfig};
 use crate::gate::{Measurer, Models};
 use crate::judge::cues::Weights;
 use crate::judge::panel::Panel;
@@ -99,6 +99,7 @@ pub(super) fn stagger<'a>(specs: impl Iterator<Item = &'a mut Spec>) {
 /// models go on.
 pub(super) struct Shared {
     judging: Judging,
+    panel: PanelConfig,
     judges: Judges,
     /// Finds out whether base URLs that ceased to answer are there again; ends with the last that holds it.
     probing: Arc<JoinSet<Infallible>>,
@@ -121,7 +122,8 @@ impl Shared {
             let jobs = Arc::clone(&jobs);
             std::thread::Builder::new().name("measure".into()).spawn(move || work(&jobs, measurer))?;
         }
-        Ok(Self { judging: config.judging.clone(), judges, probing, desk, measures, records })
+        let (judging, panel) = (config.judging.clone(), config.panel.clone());
+        Ok(Self { judging, panel, judges, probing, desk, measures, records })
     }
 
     /// The same under another configuration.
@@ -132,13 +134,19 @@ impl Shared {
             // It has appeared since.
             return Self::new(config);
         }
-        let (judges, probing) = if config.judging == self.judging {
-            (self.judges.clone(), Arc::clone(&self.probing))
-        } else {
-            judges(config)?
-        };
-        let (judging, desk, records) = (config.judging.clone(), self.desk.clone(), self.records.clone());
-        Ok(Self { judging, judges, probing, desk, measures: self.measures, records })
+        let same = config.judging == self.judging && config.panel == self.panel;
+        let (judges, probing) = if same { (self.judges.clone(), Arc::clone(&self.probing)) } else { judges(config)? };
+        let (judging, panel) = (config.judging.clone(), config.panel.clone());
+        let (desk, records) = (self.desk.clone(), self.records.clone());
+        Ok(Self { judging, panel, judges, probing, desk, measures: self.measures, records })
+    }
+
+    /// The panel, if one judges.
+    pub fn panel(&self) -> Option<Arc<Panel>> {
+        match &self.judges {
+            Judges::Embedded(_) => None,
+            Judges::Panel(panel) => Some(Arc::clone(panel)),
+        }
     }
 
     pub fn plan(&self, live: bool, config: &Config) -> Plan {
@@ -166,7 +174,7 @@ fn judges(config: &Config) -> Result<(Judges, Arc<JoinSet<Infallible>>), RunErro
     let judges = match &config.judging {
         Judging::Cues { .. } => Judges::Embedded(Arc::new(Weights::load(config.assets.as_deref())?)),
         Judging::Panel(judges) => {
-            let panel = Arc::new(Panel::new(judges)?);
+            let panel = Arc::new(Panel::new(judges)?.allowing_degraded(config.panel.allow_degraded));
             let probed = Arc::clone(&panel);
             probing.spawn(async move { probed.watch().await });
             Judges::Panel(panel)

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::judge::proof::Proof;
 use crate::time::MediaTime;
 
 /// How window votes become the session's label (rule 4). Both are always computed; this says which one alerts.
@@ -55,6 +56,8 @@ pub struct SessionSettings {
     /// Per judge, its threshold on P(Yes); None where its text decides. Empty: no judge has one. Only reported, since
     /// votes arrive decided.
     pub thresholds: Vec<Option<f64>>,
+    /// Per judge, what was known of its ears and eyes when the session began. Empty: no judge has any. Only reported.
+    pub proofs: Vec<Proof>,
     /// Which rule alerts.
     pub rule: Rule,
     /// Whether a judge whose session max is Present is left out from then on (rule 10).
@@ -77,6 +80,7 @@ impl Default for SessionSettings {
         Self {
             judges: Vec::new(),
             thresholds: Vec::new(),
+            proofs: Vec::new(),
             rule: Rule::default(),
             early_stop: false,
             min_coverage: 0.8,
@@ -89,6 +93,12 @@ impl Default for SessionSettings {
 }
 
 impl SessionSettings {
+    /// The same, of a session that begins with this known of its judges.
+    #[must_use]
+    pub fn with_proofs(&self, proofs: Vec<Proof>) -> Self {
+        Self { proofs, ..self.clone() }
+    }
+
     /// Everything that is wrong with these settings; a session begun with such settings still keeps its books.
     #[must_use]
     pub fn problems(&self) -> Vec<SettingsProblem> {

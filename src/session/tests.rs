@@ -46,6 +46,7 @@ fn vote(judge: usize, answer: Answer) -> Vote {
         cues: None,
         latency: Duration::ZERO,
         attempts: 1,
+        flag: None,
         base_url: None,
         tokens: None,
         raw: Some("what the model wrote".into()),

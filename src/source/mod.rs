@@ -8,11 +8,13 @@
 //! - `state`: starts and stops a pipeline without being held by it. `pace`: keeps a recording's two streams together.
 //! - `supervise`: runs a source to its end; a camera is reconnected for ever. `diagnose`: what GStreamer's errors mean.
 //! - `probe`: what a recording's headers say.
-//! - `device`: which pipeline opens a device of this machine. `listing`: which devices there are.
+//! - `device`: which pipeline opens a device of this machine. `listing`: which devices there are. `elements`: what GStreamer
+//!   must have.
 
 mod description;
 mod device;
 mod diagnose;
+mod elements;
 mod image;
 mod listing;
 mod pace;
@@ -31,6 +33,7 @@ use crate::window::{Frame, Stream, Streams};
 
 pub use description::Description;
 pub use device::{description, missing_packages};
+pub use elements::{ELEMENTS, Element, Use, version};
 pub use image::{Image, Matrix};
 pub use listing::{Device, DeviceKind, devices};
 pub use probe::{Probe, probe};

@@ -49,6 +49,14 @@ impl Plan {
         matches!(self.judges, Judges::Embedded(_)) || self.gate.require != GateRequire::None
     }
 
+    /// What a session begins with now: what is known of the judges may have changed.
+    pub(super) fn settings_now(&self) -> Arc<SessionSettings> {
+        match &self.judges {
+            Judges::Embedded(_) => Arc::clone(&self.settings),
+            Judges::Panel(panel) => Arc::new(self.settings.with_proofs(panel.proofs())),
+        }
+    }
+
     pub(super) fn station(&self, source: &str) -> Station {
         let cues = match &self.judges {
             Judges::Embedded(weights) => Some(CueJudge::with(CueIndex::new((**weights).clone()))),
@@ -72,6 +80,7 @@ pub fn session_settings(config: &Config) -> SessionSettings {
     SessionSettings {
         judges,
         thresholds,
+        proofs: Vec::new(),
         rule: match config.session.rule {
             crate::config::Rule::VoteOfMax => Rule::VoteOfMax,
             crate::config::Rule::MaxOfVote => Rule::MaxOfVote,

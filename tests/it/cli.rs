@@ -139,7 +139,11 @@ fn steady(mut event: Value) -> Value {
     if let Some(votes) = event["data"]["votes"].as_array_mut() {
         for vote in votes {
             vote["latency_ms"] = "-".into();
+            vote["base_url"] = "-".into();
         }
+    }
+    if event["type"] == "ah.session.ended.v1" {
+        event["data"]["judges"][0]["usage"]["waited_secs"] = "-".into();
     }
     // Another release of ONNX Runtime may hear a code's tones a little differently.
     if let Some(flags) = event.pointer_mut("/data/quality/flags") {

@@ -9,10 +9,12 @@
 )]
 
 mod bah;
+mod canary;
 mod cli;
 mod conformance;
 mod deploy;
 mod devices;
+mod doctor;
 mod gate;
 mod kit;
 mod long;

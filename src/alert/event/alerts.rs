@@ -6,6 +6,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::proof::ProofWord;
 use super::session::RuleWord;
 use super::window::{CuesFound, cues};
 use super::{Head, JudgeMax, Judgement, LabelsByRule, WindowNumber, calibrated, maxima};
@@ -207,7 +208,7 @@ pub(super) fn source_restored(head: Head, after: Duration) -> SourceRestored {
     SourceRestored { head, away_secs: after.as_secs_f64() }
 }
 
-/// A judge answers again, or no longer does.
+/// A judge answers again or no longer does, or was found out. Of no session, and of no source.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct JudgeChanged {
     #[serde(flatten)]
@@ -216,6 +217,8 @@ pub struct JudgeChanged {
     judge: String,
     /// What it is now.
     state: JudgeWord,
+    /// Whether it was seen to hear and see.
+    proof: ProofWord,
     /// One line on why.
     detail: String,
 }
@@ -230,6 +233,10 @@ pub enum JudgeWord {
     Failing,
     /// It is not asked, and stays in the denominator.
     SetAside,
+    /// It failed, and votes all the same, flagged, because that was allowed.
+    Degraded,
+    /// It could not be found out whether it hears and sees; it votes, flagged.
+    Unproven,
 }
 
 pub(super) fn judge_changed(head: Head, change: &JudgeChange) -> JudgeChanged {
@@ -237,6 +244,9 @@ pub(super) fn judge_changed(head: Head, change: &JudgeChange) -> JudgeChanged {
         JudgeState::Healthy => JudgeWord::Healthy,
         JudgeState::Failing => JudgeWord::Failing,
         JudgeState::SetAside => JudgeWord::SetAside,
+        JudgeState::Degraded => JudgeWord::Degraded,
+        JudgeState::Unproven => JudgeWord::Unproven,
     };
-    JudgeChanged { head, judge: change.judge.to_string(), state, detail: change.detail.clone() }
+    let (judge, proof) = (change.judge.to_string(), change.proof.into());
+    JudgeChanged { head, judge, state, proof, detail: change.detail.clone() }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::proof::ProofWord;
 use super::{Head, Judgement, LabelWord, LabelsByRule, calibrated, finite, secs};
 use crate::alert::{Actor, advisory};
 use crate::judge::{Label, Usage};
@@ -44,6 +45,8 @@ pub struct JudgeNamed {
     judge: String,
     /// Its threshold on P(Yes); null: its text decides.
     threshold: Option<f64>,
+    /// Whether it was seen to hear and see when the session began; null for the embedded index.
+    proof: Option<ProofWord>,
 }
 
 /// How window votes become the session's label.
@@ -69,6 +72,7 @@ pub(super) fn started(head: Head, settings: &SessionSettings) -> SessionStarted 
     let judge = |(n, name): (usize, &std::sync::Arc<str>)| JudgeNamed {
         judge: name.to_string(),
         threshold: settings.thresholds.get(n).copied().flatten().and_then(finite),
+        proof: settings.proofs.get(n).copied().map(Into::into),
     };
     SessionStarted {
         head,

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::flags::{FlagsSeen, GateNumbers};
+use super::proof::FlagWord;
 use super::{Head, JudgeMax, Judgement, LabelWord, LabelsByRule, WindowNumber, calibrated, finite, maxima, secs};
 use crate::alert::{JudgedWindow, LostTime, UnjudgedWindow, WindowQuality};
 use crate::judge::{Answer, Cue, CueReading, DropReason, LostReason, Score, SkipReason, Tokens, Vote};
@@ -177,6 +178,8 @@ pub struct VoteCast {
     latency_ms: f64,
     /// Requests sent.
     attempts: u32,
+    /// What to know of the judge before trusting the vote; null: nothing.
+    flag: Option<FlagWord>,
     /// Where the last one was sent; null if none was.
     base_url: Option<String>,
     /// What the answer took; null where the server does not tell.
@@ -247,6 +250,7 @@ pub(super) fn vote(vote: &Vote) -> VoteCast {
         score: vote.score.and_then(score),
         latency_ms: millis(vote.latency.as_secs_f64()),
         attempts: vote.attempts,
+        flag: vote.flag.map(Into::into),
         base_url: vote.base_url.as_deref().map(str::to_owned),
         tokens: vote.tokens.map(tokens),
         cues: vote.cues.as_ref().map(cues),

@@ -22,6 +22,8 @@ pub(in crate::judge) struct Endpoint {
     places: Semaphore,
     count: usize,
     circuit: Mutex<Circuit>,
+    /// Held by whoever asks a canary clip: what else a server computes beside it moves its numbers.
+    pub(super) examining: tokio::sync::Mutex<()>,
     /// Rung whenever somebody who waits for the circuit should look again.
     changed: Notify,
 }
@@ -43,6 +45,7 @@ impl Endpoint {
             places: Semaphore::new(places),
             count: places,
             circuit: Mutex::default(),
+            examining: tokio::sync::Mutex::new(()),
             changed: Notify::new(),
         }
     }

@@ -3,7 +3,8 @@
 //! - [`rig`]: starts those servers, from what `tests/conformance/setup.sh` built. [`tap`]: listens between client and server.
 //! - [`media`]: one planted recording, as clips of ours and as training's files. [`card`]: the scorecard.
 //! - [`bench`]: what a check gets: a server, the client in front of it, the media, its rows of the card.
-//! - One file a topic with its checks: [`prompt`], [`clip`], [`tokens`], [`time_scale`], [`answers`], [`panel`], [`watching`].
+//! - One file a topic with its checks: [`prompt`], [`clip`], [`tokens`], [`time_scale`], [`answers`], [`panel`], [`watching`],
+//!   [`doctor`].
 //!
 //! A check is a function in its topic's file and a line in [`CHECKS`]. Checks of one server stand together, so that each server
 //! is started once; what one server said is kept in [`bench::Memory`] for the checks of another. See
@@ -13,6 +14,7 @@ mod answers;
 mod bench;
 mod card;
 mod clip;
+mod doctor;
 mod media;
 mod panel;
 mod prompt;
@@ -64,7 +66,7 @@ impl On {
 }
 
 /// All checks, in the order of running.
-const CHECKS: [Check; 25] = [
+const CHECKS: &[Check] = &[
     (On::Training, "prompt", prompt::of_training),
     (On::Swift, "clip", clip::is_taken),
     (On::Swift, "clip", clip::refusals),
@@ -73,6 +75,7 @@ const CHECKS: [Check; 25] = [
     (On::Swift, "time_scale", time_scale::reference),
     (On::Swift, "time_scale", time_scale::of_a_tail),
     (On::Swift, "answers", answers::constraint_is_ignored),
+    (On::Swift, "doctor", doctor::unproven),
     (On::Swift, "watching", watching::noise_is_abstained),
     (On::Vllm, "clip", clip::is_taken),
     (On::Vllm, "clip", clip::refusals),
@@ -82,6 +85,7 @@ const CHECKS: [Check; 25] = [
     (On::Vllm, "time_scale", time_scale::agrees_with_fps),
     (On::Vllm, "answers", answers::constraint_holds),
     (On::Vllm, "answers", answers::label_odds),
+    (On::Vllm, "doctor", doctor::proven),
     (On::Vllm, "watching", watching::every_window_votes),
     // Kills the server, and starts the next one in its place.
     (On::Vllm, "watching", watching::a_killed_server_comes_back),
@@ -106,7 +110,7 @@ fn the_client_before_real_servers() {
     let (mut card, mut memory, mut recorded) = (Card::default(), Memory::default(), Vec::new());
     let mut server: Option<Server> = None;
     let mut on = None;
-    for (needs, topic, check) in CHECKS {
+    for (needs, topic, check) in CHECKS.iter().copied() {
         // What training's reader says is what others compare with; it needs no server.
         if !only.is_empty() && !only.contains(&topic) && needs != On::Training {
             continue;

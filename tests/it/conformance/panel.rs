@@ -1,8 +1,9 @@
 //! A panel of three checkpoints: three adapters on one vLLM, three merged checkpoints on `swift deploy`.
 
 use ahwatch::judge::Answer;
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::answers;
 use super::bench::{Bench, first_token, told};
 use super::card::shown;
 
@@ -64,12 +65,16 @@ pub fn adapters(bench: &mut Bench) {
     let what = "pictures and sound found in the media cache, three requests at once";
     bench.check(what, "4 of 6: each read once", &measured, (queries, hits) == (6.0, 4.0));
 
-    let more = "constrain = true\nscore = true";
+    let more = "constrain = true";
     let (votes, _) = bench.ask_all("adapter, constrained", &full, &JUDGES.map(|name| (name, more)), &json!({}));
     let told: Vec<_> = votes.iter().map(told).collect();
     let voted = votes.iter().all(|vote| matches!(vote.answer, Answer::Present | Answer::Absent));
     bench.check("constrained: votes", "three", &told.join(", "), voted);
-    let scores: Vec<Value> = votes.iter().map(|vote| json!(vote.score.map(|score| score.p_yes))).collect();
-    let differ = scores[0] != scores[1] && scores[1] != scores[2] && scores.iter().all(Value::is_f64);
-    bench.check("constrained: P(Yes)", "three, each another", &json!(scores).to_string(), differ);
+    let mut shares: Vec<f64> = Vec::new();
+    for (name, exchange) in JUDGES.iter().zip(exchanges) {
+        shares.extend(answers::p_yes(bench, &format!("adapter, P(Yes), {name}"), exchange.request));
+    }
+    let other = |i: usize, j: usize| (shares[i] - shares[j]).abs() > 1e-4;
+    let differ = shares.len() == 3 && other(0, 1) && other(0, 2) && other(1, 2);
+    bench.check("P(Yes) by logprob_token_ids", "three, each another", &format!("{shares:.5?}"), differ);
 }

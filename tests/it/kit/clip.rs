@@ -79,6 +79,23 @@ fn bytes(url: &str, media: &str) -> Result<Vec<u8>, String> {
     STANDARD.decode(data).map_err(|_| "Non-base64 digit found".to_owned())
 }
 
+/// The MP4 and the WAV of a chat request, as files.
+///
+/// # Errors
+/// They are no base64 of such.
+pub fn files(request: &Value) -> Result<(Option<Vec<u8>>, Option<Vec<u8>>), String> {
+    let parts = request["messages"].as_array().into_iter().flatten().filter_map(|m| m["content"].as_array()).flatten();
+    let (mut mp4, mut wav) = (None, None);
+    for part in parts {
+        if let Some(url) = payload(part, "video_url") {
+            mp4 = Some(bytes(url, "video/mp4")?);
+        } else if let Some(url) = payload(part, "audio_url") {
+            wav = Some(bytes(url, "audio/wav")?);
+        }
+    }
+    Ok((mp4, wav))
+}
+
 /// Decodes the media of a chat request.
 ///
 /// # Errors

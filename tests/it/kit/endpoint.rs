@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -21,6 +22,8 @@ use tokio::sync::{oneshot, watch};
 
 pub use super::behaviour::{Judge, Mode, Needs};
 use super::clip::{self, Clip};
+use super::senses;
+pub use super::senses::{Counts, Senses};
 
 /// One request to `/v1/chat/completions`.
 #[derive(Clone, Debug)]
@@ -44,6 +47,9 @@ pub struct Seen {
 struct Shared {
     judges: Mutex<BTreeMap<String, Judge>>,
     modes: Mutex<HashMap<String, Mode>>,
+    senses: Mutex<HashMap<String, Senses>>,
+    canaries: AtomicU64,
+    version: Mutex<Option<String>>,
     key: Mutex<Option<String>>,
     seen: Mutex<Vec<Seen>>,
     in_flight: watch::Sender<(usize, usize)>,
@@ -76,6 +82,9 @@ impl Endpoint {
         let shared = Arc::new(Shared {
             judges: Mutex::new(judges.into_iter().map(|(model, judge)| (model.to_owned(), judge)).collect()),
             modes: Mutex::default(),
+            senses: Mutex::default(),
+            canaries: AtomicU64::new(0),
+            version: Mutex::default(),
             key: Mutex::default(),
             seen: Mutex::default(),
             in_flight: watch::channel((0, 0)).0,
@@ -84,6 +93,7 @@ impl Endpoint {
         let (stop, stopped) = oneshot::channel();
         let routes = Router::new()
             .route("/v1/models", get(models))
+            .route("/version", get(version))
             .route("/v1/chat/completions", post(chat))
             .layer(DefaultBodyLimit::max(64 << 20))
             .with_state(Arc::clone(&shared));
@@ -122,6 +132,21 @@ impl Endpoint {
     /// From now on this model behaves so.
     pub fn set_model(&self, model: &str, mode: Mode) {
         locked(&self.shared.modes).insert(model.to_owned(), mode);
+    }
+
+    /// From now on this model answers the canary so. By default it hears and sees.
+    pub fn set_senses(&self, model: &str, senses: Senses) {
+        locked(&self.shared.senses).insert(model.to_owned(), senses);
+    }
+
+    /// From now on it says of itself that it is vLLM of this version.
+    pub fn set_version(&self, version: &str) {
+        *locked(&self.shared.version) = Some(version.to_owned());
+    }
+
+    /// Canary requests so far. They are not among [`Endpoint::requests`], and no [`Mode`] holds for them.
+    pub fn canaries(&self) -> u64 {
+        self.shared.canaries.load(Ordering::SeqCst)
     }
 
     /// From now on only requests with this bearer key are served.
@@ -181,10 +206,9 @@ async fn models(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Respon
     if let Some(refused) = unauthorized(&shared, &headers) {
         return refused;
     }
-    let data: Vec<_> = locked(&shared.judges)
-        .keys()
-        .map(|model| json!({"id": model, "object": "model", "owned_by": "test stand-in"}))
-        .collect();
+    let owner = if locked(&shared.version).is_some() { "vllm" } else { "test stand-in" };
+    let data: Vec<_> =
+        locked(&shared.judges).keys().map(|model| json!({"id": model, "object": "model", "owned_by": owner})).collect();
     axum::Json(json!({"object": "list", "data": data})).into_response()
 }
 
@@ -207,11 +231,37 @@ impl Drop for InHand<'_> {
     }
 }
 
+async fn version(State(shared): State<Arc<Shared>>) -> Response {
+    match locked(&shared.version).clone() {
+        Some(version) => axum::Json(json!({"version": version})).into_response(),
+        None => (StatusCode::NOT_FOUND, axum::Json(json!({"detail": "Not Found"}))).into_response(),
+    }
+}
+
+/// A canary request, answered from what its clip holds.
+fn canary(shared: &Shared, headers: &HeaderMap, model: &str, request: &Value) -> Response {
+    if let Some(refused) = unauthorized(shared, headers) {
+        return refused;
+    }
+    let nth = shared.canaries.fetch_add(1, Ordering::SeqCst);
+    if !locked(&shared.judges).contains_key(model) {
+        return unknown(shared, model).0;
+    }
+    let senses = locked(&shared.senses).get(model).copied().unwrap_or_default();
+    match senses::sense(request) {
+        Ok(sensed) => axum::Json(senses.reply(model, &sensed, nth)).into_response(),
+        Err(message) => refused(StatusCode::BAD_REQUEST, "BadRequestError", &message).0,
+    }
+}
+
 async fn chat(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
     let arrived = Instant::now();
-    let _in_hand = InHand::new(&shared);
     let request: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
     let model = request["model"].as_str().unwrap_or_default().to_owned();
+    if senses::is_canary(&request) {
+        return canary(&shared, &headers, &model, &request);
+    }
+    let _in_hand = InHand::new(&shared);
     let text = |value: &axum::http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     let number = {
         let mut seen = locked(&shared.seen);
@@ -264,15 +314,20 @@ fn refused(code: StatusCode, kind: &str, message: &str) -> (Response, String) {
     ((code, axum::Json(body)).into_response(), message.to_owned())
 }
 
+fn unknown(shared: &Shared, model: &str) -> (Response, String) {
+    let valid = locked(&shared.judges).keys().cloned().collect::<Vec<_>>().join(", ");
+    refused(
+        StatusCode::NOT_FOUND,
+        "NotFoundError",
+        &format!("The model `{model}` does not exist. Valid aliases: {valid}."),
+    )
+}
+
 /// Changes what is kept of the request at hand.
 type Note<'a> = dyn Fn(&dyn Fn(&mut Seen)) + Sync + 'a;
 
 async fn answer(shared: &Shared, model: &str, request: Value, note: &Note<'_>) -> (Response, String) {
-    let Some(judge) = locked(&shared.judges).get(model).cloned() else {
-        let valid = locked(&shared.judges).keys().cloned().collect::<Vec<_>>().join(", ");
-        let message = format!("The model `{model}` does not exist. Valid aliases: {valid}.");
-        return refused(StatusCode::NOT_FOUND, "NotFoundError", &message);
-    };
+    let Some(judge) = locked(&shared.judges).get(model).cloned() else { return unknown(shared, model) };
     let mode = mode_of(shared, model);
     if let Mode::Status(code, headers, body) = mode {
         let mut response = Response::builder().status(code);
@@ -295,6 +350,7 @@ async fn answer(shared: &Shared, model: &str, request: Value, note: &Note<'_>) -
     let yes = judge.says_yes(&clip);
     note(&move |seen| seen.clip = Some(clip.clone()));
     let mut reply = super::reply::Reply::new(model, yes, judge.p_yes);
+    reply.tells = locked(&shared.senses).get(model).is_none_or(|senses| senses.tells);
     match mode {
         Mode::Delay(time) => tokio::time::sleep(time).await,
         Mode::Slow => {

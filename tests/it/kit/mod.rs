@@ -5,6 +5,7 @@
 //! - [`bah`]: a small dataset in exactly BAH's format.
 //! - [`scenes`]: recordings of faces and voices, for the gate.
 //! - [`endpoint`]: a judge that decodes what it is sent and answers from what it saw. A stand-in: it judges nobody.
+//! - [`senses`]: how it answers the canary.
 //! - [`rtsp`]: a camera. [`pulse`]: microphones. [`pipewire`]: a webcam. [`proxy`]: a bad network. [`run`]: the program itself, as a user runs it;
 //!   [`tty`]: on a terminal.
 //!
@@ -37,6 +38,7 @@ pub mod reply;
 pub mod rtsp;
 pub mod run;
 pub mod scenes;
+pub mod senses;
 pub mod tones;
 pub mod tty;
 pub mod wav;

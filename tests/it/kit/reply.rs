@@ -11,6 +11,8 @@ pub struct Reply {
     pub text: String,
     /// The finish reason.
     pub finish: &'static str,
+    /// Whether log-probabilities are given to who asks.
+    pub tells: bool,
 }
 
 impl Reply {
@@ -18,12 +20,12 @@ impl Reply {
     pub fn new(model: &str, yes: bool, p_yes: f64) -> Self {
         let text = if yes { "<answer>Yes</answer>" } else { "<answer>No</answer>" };
         let p_yes = if yes { p_yes } else { 1.0 - p_yes };
-        Self { model: model.to_owned(), yes, p_yes, text: text.to_owned(), finish: "stop" }
+        Self { model: model.to_owned(), yes, p_yes, text: text.to_owned(), finish: "stop", tells: true }
     }
 
     /// The whole body; with log-probabilities if `request` asks for them.
     pub fn body(&self, request: &Value) -> Value {
-        let asked = request["logprobs"].as_bool().unwrap_or(false);
+        let asked = self.tells && request["logprobs"].as_bool().unwrap_or(false);
         let tops = request["top_logprobs"].as_u64().unwrap_or(0) as usize;
         json!({
             "id": "chatcmpl-test", "object": "chat.completion", "created": 0, "model": self.model,

@@ -1,0 +1,306 @@
+//! Keeps what is known of a panel's judges up to date: they are examined before anything is judged, and compared with their
+//! fingerprint then and from time to time. Who fails is set aside by the panel.
+//!
+//! A replica that does not answer at the start leaves its judge unproven, and is examined when it does.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::{Instant, sleep_until};
+
+use super::Abstention;
+use super::canary::{CanaryClip, Clips, Finding, Heard, Pair, REPEATS, findings, proof};
+use super::fingerprint::{Fingerprint, clips_of};
+use super::openai::{Judge, examine};
+use super::panel::Panel;
+use super::prompt::Accepts;
+use super::proof::{Fault, Proof};
+use crate::config::{JudgeConfig, PanelConfig};
+
+/// A replica that did not answer is examined again after this.
+const RETRY: Duration = Duration::from_mins(1);
+
+/// What one replica answered, or why it did not.
+pub type Outcome = Result<BTreeMap<CanaryClip, Heard>, Abstention>;
+
+/// One replica of a judge, as it answered.
+#[derive(Clone, Debug)]
+pub struct Examined {
+    /// Its address, without credentials.
+    pub replica: String,
+    /// What it answered.
+    pub outcome: Outcome,
+}
+
+/// Asks every replica of a judge, all at once, about each of `which` clips `repeats` times.
+pub async fn examine_all(judge: &Judge, clips: &Clips, which: &[CanaryClip], repeats: usize) -> Vec<Examined> {
+    join_all(judge.replicas().iter().map(|replica| async move {
+        let outcome = examine(judge, replica, clips, which, repeats).await;
+        Examined { replica: replica.base_url().to_string(), outcome }
+    }))
+    .await
+}
+
+/// Something is known of a judge that was not before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The judge's place in the panel.
+    pub index: usize,
+    /// What it is now.
+    pub proof: Proof,
+    /// One line on why, without credentials.
+    pub detail: String,
+}
+
+/// Judges that can be asked about the built-in clips.
+pub trait Judges {
+    /// Asks one of them, at every replica.
+    fn examine(
+        &self,
+        judge: usize,
+        which: Vec<CanaryClip>,
+        repeats: usize,
+    ) -> impl Future<Output = Vec<Examined>> + Send;
+
+    /// Takes down what is known of one of them.
+    fn note(&self, judge: usize, proof: Proof);
+}
+
+/// A panel with the clips it is asked about.
+#[derive(Debug)]
+pub struct Asked {
+    panel: Arc<Panel>,
+    clips: Clips,
+}
+
+impl Judges for Asked {
+    async fn examine(&self, judge: usize, which: Vec<CanaryClip>, repeats: usize) -> Vec<Examined> {
+        match self.panel.judges().get(judge) {
+            Some(judge) => examine_all(judge, &self.clips, &which, repeats).await,
+            None => Vec::new(),
+        }
+    }
+
+    fn note(&self, judge: usize, proof: Proof) {
+        self.panel.set_proof(judge, proof);
+    }
+}
+
+/// What the replicas' answers come to, and why: a judge is as good as its worst replica.
+#[must_use]
+pub fn standing(accepts: Accepts, examined: &[Examined]) -> (Proof, String) {
+    let one = |replica: &Examined| match &replica.outcome {
+        Ok(heard) => {
+            let findings = findings(accepts, heard);
+            let proof = proof(&findings);
+            (proof, why(proof, &findings))
+        }
+        Err(abstention) => (Proof::Unproven, format!("no answer to the canary: {}", abstention.detail)),
+    };
+    let worst = examined.iter().map(|replica| (replica, one(replica)));
+    let worst = worst.reduce(|a, b| if a.1.0.worse(b.1.0) == a.1.0 { a } else { b });
+    match worst {
+        Some((replica, (proof, why))) if examined.len() > 1 && proof != Proof::Proven => {
+            (proof, format!("{}: {why}", replica.replica))
+        }
+        Some((_, (proof, why))) => (proof, why),
+        None => (Proof::Unproven, "nobody was asked".to_owned()),
+    }
+}
+
+/// The finding that decided, in words.
+fn why(proof: Proof, findings: &[(Pair, Finding)]) -> String {
+    let decides = |finding: &&(Pair, Finding)| super::canary::proof(std::slice::from_ref(finding)) == proof;
+    match findings.iter().find(decides) {
+        Some((pair, finding)) if proof != Proof::Proven => format!("{}: {finding}", pair.channel()),
+        _ => "its answer depends on every channel".to_owned(),
+    }
+}
+
+/// What is known of one judge.
+#[derive(Debug)]
+struct Standing {
+    name: Arc<str>,
+    accepts: Accepts,
+    /// By the canary.
+    seen: Proof,
+    why: String,
+    /// Some replica did not answer, and is to be examined again.
+    pending: bool,
+    /// Why it is not as its fingerprint, if it is not.
+    changed: Option<String>,
+}
+
+impl Standing {
+    fn new(config: &JudgeConfig) -> Self {
+        let (name, accepts) = (Arc::clone(&config.name), config.accepts);
+        Self { name, accepts, seen: Proof::NotChecked, why: String::new(), pending: false, changed: None }
+    }
+
+    fn proof(&self) -> Proof {
+        if self.changed.is_some() { self.seen.worse(Proof::Failed(Fault::Changed)) } else { self.seen }
+    }
+
+    fn detail(&self) -> String {
+        match &self.changed {
+            Some(why) if self.proof() == Proof::Failed(Fault::Changed) => why.clone(),
+            _ if self.seen == Proof::NotChecked => "it answers as its fingerprint again".to_owned(),
+            _ => self.why.clone(),
+        }
+    }
+
+    fn examined(&mut self, examined: &[Examined]) {
+        (self.seen, self.why) = standing(self.accepts, examined);
+        self.pending = examined.iter().any(|replica| replica.outcome.is_err());
+    }
+
+    /// Replicas that did not answer say nothing.
+    fn compared(&mut self, rules: &Rules, examined: &[Examined]) {
+        let Some(saved) = rules.fingerprint.as_ref().and_then(|fingerprint| fingerprint.judge(&self.name)) else {
+            return;
+        };
+        let heard: Vec<_> =
+            examined.iter().filter_map(|replica| replica.outcome.as_ref().ok().map(|h| (replica, h))).collect();
+        if heard.is_empty() {
+            return;
+        }
+        let off =
+            heard.iter().find_map(|(replica, heard)| Some((replica, saved.compare(heard, rules.tolerance).err()?)));
+        self.changed = off.map(|(replica, why)| {
+            let at = if examined.len() > 1 { format!("{}: ", replica.replica) } else { String::new() };
+            format!("{at}not as its fingerprint: {why}")
+        });
+    }
+}
+
+/// What is asked of judges, of `[panel]`.
+#[derive(Debug)]
+struct Rules {
+    canary: bool,
+    fingerprint: Option<Fingerprint>,
+    every: Duration,
+    tolerance: f64,
+}
+
+impl Rules {
+    fn new(config: &PanelConfig) -> Self {
+        Self {
+            canary: config.canary,
+            fingerprint: config.fingerprint.as_ref().map(|(_, fingerprint)| fingerprint.clone()),
+            every: config.fingerprint_every,
+            tolerance: config.fingerprint_tolerance,
+        }
+    }
+}
+
+/// Watches over judges.
+#[derive(Debug)]
+pub struct Guard<J = Asked> {
+    judges: J,
+    rules: Rules,
+    standings: Vec<Standing>,
+    retry: Option<Instant>,
+    compare: Option<Instant>,
+}
+
+impl Guard {
+    /// Over this panel, with the built-in clips in its sizes.
+    ///
+    /// # Errors
+    /// The fingerprint is of other clips: one line that names its file and the remedy.
+    pub fn new(panel: Arc<Panel>, clips: Clips, config: &PanelConfig) -> Result<Self, String> {
+        let configs: Vec<JudgeConfig> = panel.judges().iter().map(|judge| judge.config().clone()).collect();
+        if let Some((path, fingerprint)) = &config.fingerprint
+            && let Some(other) = fingerprint.other_clips(&configs, &clips)
+        {
+            return Err(format!(
+                "{}: {other}; clip_codec, max_pixels or the program changed since: save it again with `ahwatch doctor --save FILE`",
+                path.display()
+            ));
+        }
+        Ok(Self::over(Asked { panel, clips }, Rules::new(config), &configs))
+    }
+}
+
+impl<J: Judges> Guard<J> {
+    fn over(judges: J, rules: Rules, configs: &[JudgeConfig]) -> Self {
+        let standings = configs.iter().map(Standing::new).collect();
+        Self { judges, rules, standings, retry: None, compare: None }
+    }
+
+    /// Examines every judge, all at once, and compares it with its fingerprint. Says who is not as one would wish.
+    pub async fn start(&mut self) -> Vec<Change> {
+        let which = |standing: &Standing| match (self.rules.canary, &self.rules.fingerprint) {
+            (true, _) => CanaryClip::of(standing.accepts),
+            (false, Some(_)) => clips_of(standing.accepts),
+            (false, None) => Vec::new(),
+        };
+        let asked = self.standings.iter().map(which).enumerate();
+        let found = join_all(asked.map(|(judge, which)| self.judges.examine(judge, which, REPEATS))).await;
+        for (standing, examined) in self.standings.iter_mut().zip(&found) {
+            if self.rules.canary {
+                standing.examined(examined);
+            }
+            standing.compared(&self.rules, examined);
+        }
+        self.plan();
+        self.note(|_, proof| !matches!(proof, Proof::Proven | Proof::NotChecked))
+    }
+
+    /// Waits until something is to be looked at again, looks, and says what has changed. None: there will be nothing to see.
+    pub async fn next(&mut self) -> Option<Vec<Change>> {
+        let due = [self.retry, self.compare].into_iter().flatten().min()?;
+        sleep_until(due).await;
+        let before: Vec<Proof> = self.standings.iter().map(Standing::proof).collect();
+        let comparing = self.compare == Some(due);
+        let asked = self.standings.iter().enumerate().filter(|(_, standing)| comparing || standing.pending);
+        let judges = &self.judges;
+        let asked = asked.map(|(judge, standing)| {
+            // Who is examined again is compared as well.
+            let which = if standing.pending { CanaryClip::of(standing.accepts) } else { clips_of(standing.accepts) };
+            async move { (judge, judges.examine(judge, which, REPEATS).await) }
+        });
+        let found = join_all(asked).await;
+        for (judge, examined) in found {
+            let standing = &mut self.standings[judge];
+            if standing.pending {
+                standing.examined(&examined);
+            }
+            standing.compared(&self.rules, &examined);
+        }
+        self.retry = None;
+        if comparing {
+            self.compare = None;
+        }
+        self.plan();
+        Some(self.note(|judge, proof| before[judge] != proof))
+    }
+
+    /// Tells what is known of each judge; those of interest are returned.
+    fn note(&self, wanted: impl Fn(usize, Proof) -> bool) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for (index, standing) in self.standings.iter().enumerate() {
+            let proof = standing.proof();
+            self.judges.note(index, proof);
+            if wanted(index, proof) {
+                changes.push(Change { index, proof, detail: standing.detail() });
+            }
+        }
+        changes
+    }
+
+    fn plan(&mut self) {
+        let now = Instant::now();
+        if self.retry.is_none() && self.standings.iter().any(|standing| standing.pending) {
+            self.retry = Some(now + RETRY);
+        }
+        if self.compare.is_none() && self.rules.fingerprint.is_some() {
+            self.compare = Some(now + self.rules.every);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

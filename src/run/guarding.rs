@@ -1,0 +1,100 @@
+//! The task that looks after a panel: whether its judges hear, see and answer as they did.
+
+#![allow(clippy::disallowed_methods, reason = "part of run.rs")]
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::{RunError, blocking};
+use crate::alert::{Event, EventKind, JudgeChange, JudgeState};
+use crate::config::Config;
+use crate::encode::EncodeError;
+use crate::judge::canary::Clips;
+use crate::judge::guard::{Change, Guard};
+use crate::judge::panel::Panel;
+use crate::judge::proof::Proof;
+use crate::time::wall;
+
+/// Looks after one panel at a time.
+pub(super) struct Guarding {
+    events: mpsc::Sender<Event>,
+    /// Numbers the events, which are of no session.
+    scope: Arc<str>,
+    told: u64,
+}
+
+/// The task; ends when it is dropped.
+pub(super) struct Guarded {
+    pub panel: Arc<Panel>,
+    _task: JoinSet<()>,
+}
+
+impl Guarding {
+    pub fn new(events: mpsc::Sender<Event>) -> Self {
+        Self { events, scope: uuid::Uuid::now_v7().to_string().into(), told: 0 }
+    }
+
+    /// Examines a panel, says who failed, and looks after it from then on. Nothing should be judged before this returns.
+    pub async fn begin(mut self, panel: Arc<Panel>, config: &Config) -> Result<Guarded, RunError> {
+        let mut guard = self.guard(&panel, config).await?;
+        self.tell(&panel, guard.start().await).await;
+        Ok(self.spawn(panel, guard, false))
+    }
+
+    /// The same while sessions go on; a judge counts as unproven until it is examined.
+    pub async fn begin_meanwhile(self, panel: Arc<Panel>, config: &Config) -> Result<Guarded, RunError> {
+        let guard = self.guard(&panel, config).await?;
+        if config.panel.canary {
+            (0..panel.judges().len()).for_each(|judge| panel.set_proof(judge, Proof::Unproven));
+        }
+        Ok(self.spawn(panel, guard, true))
+    }
+
+    async fn guard(&self, panel: &Arc<Panel>, config: &Config) -> Result<Guard, RunError> {
+        let sizes: BTreeSet<u32> = panel.judges().iter().map(|judge| judge.config().max_pixels).collect();
+        let codec = config.window.clip_codec;
+        let clips = blocking(move || Clips::build(codec, &sizes)).await.unwrap_or(Err(EncodeError::Pipeline))?;
+        Guard::new(Arc::clone(panel), clips, &config.panel).map_err(RunError::Fingerprint)
+    }
+
+    fn spawn(mut self, panel: Arc<Panel>, mut guard: Guard, begin: bool) -> Guarded {
+        let mut task = JoinSet::new();
+        let watched = Arc::clone(&panel);
+        task.spawn(async move {
+            if begin {
+                self.tell(&watched, guard.start().await).await;
+            }
+            while let Some(changes) = guard.next().await {
+                self.tell(&watched, changes).await;
+            }
+        });
+        Guarded { panel, _task: task }
+    }
+
+    async fn tell(&mut self, panel: &Panel, changes: Vec<Change>) {
+        for Change { index, proof, detail } in changes {
+            let Some(judge) = panel.judges().get(index) else { continue };
+            let judge = Arc::clone(&judge.config().name);
+            let (state, then) = match proof {
+                Proof::Failed(_) if panel.sets_aside(proof) => (JudgeState::SetAside, "it is set aside"),
+                Proof::Failed(_) => (JudgeState::Degraded, "its votes are flagged as degraded"),
+                Proof::Unproven => (JudgeState::Unproven, "its votes are flagged as unproven"),
+                Proof::Proven | Proof::NotChecked => (JudgeState::Healthy, "it votes"),
+            };
+            tracing::warn!("judge {judge} is {proof}: {detail}; {then}");
+            let kind = EventKind::JudgeChanged(JudgeChange { judge, state, proof, detail });
+            self.told += 1;
+            let event = Event::outside(Arc::clone(&self.scope), self.told, "".into(), kind, wall());
+            // Closed only when whoever reads the events is gone, which ends the run by itself.
+            let _ = self.events.send(event).await;
+        }
+        let aside = panel.proofs().into_iter().filter(|proof| panel.sets_aside(*proof)).count();
+        if 2 * aside >= panel.judges().len() {
+            let all = panel.judges().len();
+            tracing::error!("{aside} of {all} judges are set aside: no window can be called present or absent");
+        }
+    }
+}
