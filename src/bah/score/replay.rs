@@ -156,6 +156,7 @@ pub(crate) fn vote(line: &SampleLine) -> Vote {
         raw: None,
         base_url: None,
         tokens: None,
+        flag: None,
     }
 }
 
