@@ -16,8 +16,8 @@ demo: setup ## build, then watch the sample recording with the embedded cue inde
 
 test: setup-test ## format, clippy, all tests, docs
 	cargo fmt --check
-	cargo clippy --locked --all-targets -- -D warnings
-	cargo test --locked
+	cargo clippy --locked --all-targets --all-features -- -D warnings
+	cargo test --locked --all-features
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 	@echo "make test: all of it passed"
 

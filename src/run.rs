@@ -11,12 +11,13 @@
 //! Shutdown is end of stream: when the stop handle goes, sources end, their channels close, and stages end one after the other.
 //!
 //! - `cut`: a cutting thread. `fleet`: the sources that run, and which come and go. `prepare`: from the configuration to
-//!   what a source runs with. `guarding`: the task that looks after a panel. `jobs`: many recordings at once, offline.
-//!   `output`: the thread that writes events. `signals`: what the system asks. [`terminal`]: the live screen's.
+//!   what a source runs with. `guarding`: the task that looks after a panel. `output`: the thread that writes events.
+//!   `signals`: what the system asks. [`terminal`]: the live screen's. `jobs`, `eval`: recordings in parallel, offline.
 
 #![allow(clippy::disallowed_methods, reason = "this is the place that the bans on spawning point to")]
 
 mod cut;
+mod eval;
 mod fleet;
 mod guarding;
 mod jobs;
@@ -33,6 +34,9 @@ use crossbeam_channel::bounded;
 use tokio::sync::mpsc;
 
 pub use cut::{FromSource, Replan, cut, cut_anew};
+#[cfg(feature = "rtsp-server")]
+pub use eval::evaluate_by_rtsp;
+pub use eval::{Progress, evaluate};
 pub use jobs::{in_parallel, interruptible, play};
 pub use output::printer;
 pub use signals::{hangups, interrupted};

@@ -7,14 +7,24 @@
 //!   files, as they stream by. `dataset`: all of them together.
 //! - [`inspect`]: what is wrong with it. [`algorithm`]: which clips training data is made of.
 //! - [`prepare`]: the clips, and the rows that are trained on. [`train`]: by ms-swift.
+//! - [`eval`]: a split's videos through the live path's code. [`run_dir`]: what it writes. [`metrics`], [`score`]: its numbers.
+//!   [`protocol`]: what has to be known before they are read. [`report`]: the same for people. [`import`]: result files of the
+//!   released scripts.
 
 pub mod algorithm;
 mod annotations;
 mod dataset;
+pub mod eval;
+pub mod import;
 pub mod inspect;
 mod metadata;
+pub mod metrics;
 mod path;
 pub mod prepare;
+pub mod protocol;
+pub mod report;
+pub mod run_dir;
+pub mod score;
 mod splits;
 pub mod train;
 mod yaml;
@@ -64,4 +74,19 @@ impl BahError {
     fn unreadable(file: &std::path::Path, error: &std::io::Error) -> Self {
         Self::Unreadable { file: file.to_owned(), reason: error.to_string() }
     }
+}
+
+/// SHA-256 in hexadecimal.
+pub(crate) fn digest<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
+    use std::fmt::Write as _;
+
+    use sha2::{Digest as _, Sha256};
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update(part);
+    }
+    hasher.finalize().iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
 }

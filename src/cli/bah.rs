@@ -1,7 +1,10 @@
 //! `ahwatch bah`: the BAH dataset, offline.
 
+mod eval;
 mod inspect;
 mod prepare;
+mod report;
+mod score;
 mod train;
 
 use std::io::IsTerminal as _;
@@ -20,6 +23,12 @@ pub enum Command {
     Prepare(prepare::Options),
     /// Train a checkpoint by ms-swift with a recipe of the paper.
     Train(train::Options),
+    /// Put a split's videos before a panel, by the code that watches live; goes on where it was stopped.
+    Eval(eval::Options),
+    /// Print the numbers of runs; asks no model.
+    Score(score::Options),
+    /// Write the numbers of runs as one offline HTML page, or as Markdown, CSV or LaTeX.
+    Report(report::Options),
 }
 
 pub(super) fn run(command: &Command) -> Exit {
@@ -27,6 +36,9 @@ pub(super) fn run(command: &Command) -> Exit {
         Command::Inspect(options) => inspect::run(options),
         Command::Prepare(options) => prepare::run(options),
         Command::Train(options) => train::run(options),
+        Command::Eval(options) => eval::run(options),
+        Command::Score(options) => score::run(options),
+        Command::Report(options) => report::run(options),
     }
 }
 

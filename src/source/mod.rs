@@ -20,6 +20,8 @@ mod listing;
 mod pace;
 mod pipeline;
 mod probe;
+#[cfg(feature = "rtsp-server")]
+mod rtsp_server;
 mod state;
 mod supervise;
 
@@ -35,6 +37,8 @@ pub use elements::{ELEMENTS, Element, Use, version};
 pub use image::{Image, Matrix};
 pub use listing::{Device, DeviceKind, devices};
 pub use probe::{Probe, probe};
+#[cfg(feature = "rtsp-server")]
+pub use rtsp_server::RtspServer;
 pub use supervise::{Retry, supervise};
 
 /// Where media comes from.
