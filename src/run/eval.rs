@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use super::prepare::cutting;
 use super::{CUTS_OF_A_CAMERA, CUTS_OF_A_FILE, RunError, cut};
 use crate::bah::eval::{EvalError, Ledger, Told, VideoTask};
-use crate::bah::run_dir::{Said, SampleLine, VideoInfo, VideoLine};
+use crate::bah::run_dir::{AnswerLine, Said, VideoInfo, VideoLine};
 use crate::bah::{BahError, VideoPath};
 use crate::config::{Config, Judging};
 use crate::encode::StillEncoder;
@@ -247,7 +247,7 @@ fn take(
     }
 }
 
-fn count(line: &SampleLine, progress: &mut Progress, failures: &mut BTreeMap<String, u32>) -> Option<EvalError> {
+fn count(line: &AnswerLine, progress: &mut Progress, failures: &mut BTreeMap<String, u32>) -> Option<EvalError> {
     match line.answer {
         Said::NotAsked => progress.not_asked += 1,
         Said::Present | Said::Absent => {

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use crate::bah::BahError;
-use crate::bah::run_dir::{INFO, Run, RunInfo, SAMPLES, Said, SampleLine, VIDEOS, VideoLine, Windows};
+use crate::bah::run_dir::{AnswerLine, INFO, Run, RunInfo, SAMPLES, Said, VIDEOS, VideoLine, Windows};
 use crate::bah::run_dir::{lines_of, read_info};
 use crate::run::RunError;
 
@@ -89,7 +89,7 @@ impl Ledger {
                 return Err(refused(format!("is a run of {what}; name a new directory with --out")));
             }
             for (name, end) in [
-                (SAMPLES, lines_of::<SampleLine>(&dir.join(SAMPLES))?.1),
+                (SAMPLES, lines_of::<AnswerLine>(&dir.join(SAMPLES))?.1),
                 (VIDEOS, lines_of::<VideoLine>(&dir.join(VIDEOS))?.1),
             ] {
                 let file = append(&dir.join(name)).map_err(unwritable(name))?;
@@ -140,7 +140,7 @@ impl Ledger {
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn sample(&mut self, line: SampleLine) -> Result<(), EvalError> {
+    pub fn sample(&mut self, line: AnswerLine) -> Result<(), EvalError> {
         write(&mut self.samples, &line).map_err(|error| self.unwritable(SAMPLES, error))?;
         self.run.add(line);
         Ok(())
@@ -185,7 +185,7 @@ fn write(file: &mut File, line: &impl serde::Serialize) -> std::io::Result<()> {
 
 /// Whether a judge has said its last word on a clip. What failed on the way (no connection, no time, a server's error) is asked
 /// again when the evaluation goes on; an answer that could not be read is an answer.
-pub(super) fn is_settled(line: &SampleLine) -> bool {
+pub(super) fn is_settled(line: &AnswerLine) -> bool {
     const FAILURES: [&str; 8] = [
         "deadline",
         "unreachable",

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use super::ledger::is_settled;
 use crate::bah::algorithm::clip_name;
 use crate::bah::digest;
-use crate::bah::run_dir::{JudgeInfo, Said, SampleLine, ScoreLine, Secs, Unjudged, VideoInfo, VideoLine, Windows};
+use crate::bah::run_dir::{AnswerLine, JudgeInfo, Said, ScoreLine, Secs, Unjudged, VideoInfo, VideoLine, Windows};
 use crate::bah::score::vote;
 use crate::config::ClipCodec;
 use crate::encode::{ClipSet, clips};
@@ -27,7 +27,7 @@ use crate::window::{Cut, Window};
 #[derive(Debug)]
 pub enum Told {
     /// A judge's word on a clip.
-    Sample(Box<SampleLine>),
+    Sample(Box<AnswerLine>),
     /// The video is over.
     Ended(Box<VideoLine>),
 }
@@ -174,14 +174,14 @@ impl VideoTask {
         fitting.or_else(|| digests.values().next()).cloned()
     }
 
-    fn line(&self, judge: &JudgeInfo, vote: &Vote, id: WindowId, span: Span) -> SampleLine {
+    fn line(&self, judge: &JudgeInfo, vote: &Vote, id: WindowId, span: Span) -> AnswerLine {
         let (answer, why) = match &vote.answer {
             Answer::Present => (Said::Present, None),
             Answer::Absent => (Said::Absent, None),
             Answer::NotAsked => (Said::NotAsked, None),
             Answer::Abstained(why) => (Said::Abstained, Some(why)),
         };
-        SampleLine {
+        AnswerLine {
             video: self.info.id.clone(),
             clip: String::new(),
             window: (id.continuity, id.index),

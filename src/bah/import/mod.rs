@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::metrics::{Abstentions, Confusion, Rates};
-use super::run_dir::{DatasetInfo, FORMAT, JudgeInfo, Run, RunInfo, Said, SampleLine, Secs};
+use super::run_dir::{AnswerLine, DatasetInfo, FORMAT, JudgeInfo, Run, RunInfo, Said, Secs};
 use super::run_dir::{VideoInfo, VideoLine, WindowInfo};
 use super::score::{Scored, VideoResult};
 use super::{BahError, digest};
@@ -215,8 +215,8 @@ fn span(at: u32) -> Secs {
 }
 
 /// A clip's line: its number in its name, and where it is put.
-fn sample(video: &str, (inside, here): (u32, u32), judge: &str, answer: Option<bool>, raw: &str) -> SampleLine {
-    SampleLine {
+fn sample(video: &str, (inside, here): (u32, u32), judge: &str, answer: Option<bool>, raw: &str) -> AnswerLine {
+    AnswerLine {
         video: video.to_owned(),
         clip: format!("{video}_{inside}"),
         window: (0, here),

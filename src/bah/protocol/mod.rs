@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::run_dir::{Run, SampleLine};
+use super::run_dir::{AnswerLine, Run};
 use super::score::VideoResult;
 use crate::judge::prompt::SHIPPED;
 
@@ -281,7 +281,7 @@ fn drift(run: &Run, add: &mut impl FnMut(Severity, &'static str, String)) {
     }
 }
 
-fn lines_of<'a>(run: &'a Run, judge: &'a str) -> impl Iterator<Item = &'a SampleLine> {
+fn lines_of<'a>(run: &'a Run, judge: &'a str) -> impl Iterator<Item = &'a AnswerLine> {
     run.samples.values().flat_map(BTreeMap::values).filter_map(move |lines| lines.get(judge))
 }
 

@@ -1,7 +1,7 @@
 //! A RUN directory: what an evaluation writes, line by line, and what scoring reads.
 //!
 //! - `run.json`: what was evaluated, and how; written once ([`RunInfo`]).
-//! - `samples.jsonl`: a line per clip and judge, appended as answers come ([`SampleLine`]).
+//! - `samples.jsonl`: a line per clip and judge, appended as answers come ([`AnswerLine`]).
 //! - `videos.jsonl`: a line per video that came to its end: how long it is, what of it was no clip ([`VideoLine`]).
 //!
 //! A killed run can leave a last line without its line break; it is no line yet, and does not count. Within version 1 of the
@@ -20,7 +20,7 @@ pub use read::{lines_of, read_info};
 pub const FORMAT: &str = "ahwatch-bah-run.v1";
 /// Names of the files.
 pub const INFO: &str = "run.json";
-/// See [`SampleLine`].
+/// See [`AnswerLine`].
 pub const SAMPLES: &str = "samples.jsonl";
 /// See [`VideoLine`].
 pub const VIDEOS: &str = "videos.jsonl";
@@ -173,7 +173,7 @@ impl Said {
 
 /// A line of `samples.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct SampleLine {
+pub struct AnswerLine {
     /// The video's path in the dataset.
     pub video: String,
     /// The clip's name: the video's with the clip's number from 1, as in the prepared data.
@@ -250,7 +250,7 @@ pub struct Unjudged {
 }
 
 /// A video's lines, by window and then by judge.
-pub type Windows = BTreeMap<(u32, u32), BTreeMap<String, SampleLine>>;
+pub type Windows = BTreeMap<(u32, u32), BTreeMap<String, AnswerLine>>;
 
 /// A RUN directory, read.
 #[derive(Clone, Debug)]
@@ -271,7 +271,7 @@ pub struct Run {
 
 impl Run {
     /// Takes a line in.
-    pub fn add(&mut self, line: SampleLine) {
+    pub fn add(&mut self, line: AnswerLine) {
         let windows = self.samples.entry(line.video.clone()).or_default();
         let judges = windows.entry(line.window).or_default();
         match judges.get(&line.judge) {

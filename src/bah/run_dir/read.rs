@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::de::DeserializeOwned;
 
-use super::{FORMAT, INFO, Run, RunInfo, SAMPLES, Said, SampleLine, Secs, VIDEOS, VideoLine};
+use super::{AnswerLine, FORMAT, INFO, Run, RunInfo, SAMPLES, Said, Secs, VIDEOS, VideoLine};
 use crate::bah::BahError;
 
 /// Reads `run.json` of a RUN directory.
@@ -109,7 +109,7 @@ impl Run {
         let (samples, videos) = (dir.join(SAMPLES), dir.join(VIDEOS));
         let known: BTreeSet<&str> = info.videos.iter().map(|video| video.id.as_str()).collect();
         let judges: BTreeSet<&str> = info.panel.iter().map(|judge| judge.name.as_str()).collect();
-        let (sample_lines, samples_end) = lines_of::<SampleLine>(&samples)?;
+        let (sample_lines, samples_end) = lines_of::<AnswerLine>(&samples)?;
         let (video_lines, videos_end) = lines_of::<VideoLine>(&videos)?;
         for (line, sample) in &sample_lines {
             check_sample(sample, &known, &judges).map_err(|what| BahError::Malformed {
@@ -152,7 +152,7 @@ fn not_of_this_run(video: &str) -> String {
     format!("the video {video:?} is not in this RUN's run.json: the files are of two runs, or of another dataset")
 }
 
-fn check_sample(line: &SampleLine, videos: &BTreeSet<&str>, judges: &BTreeSet<&str>) -> Result<(), String> {
+fn check_sample(line: &AnswerLine, videos: &BTreeSet<&str>, judges: &BTreeSet<&str>) -> Result<(), String> {
     if !videos.contains(line.video.as_str()) {
         return Err(not_of_this_run(&line.video));
     }

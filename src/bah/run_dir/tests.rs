@@ -54,9 +54,9 @@ pub(crate) fn info(videos: &[(&str, u8)], judges: &[&str]) -> RunInfo {
 }
 
 /// What a judge said of the `index`th 5 s of a video.
-pub(crate) fn line(video: &str, index: u32, judge: &str, answer: Said) -> SampleLine {
+pub(crate) fn line(video: &str, index: u32, judge: &str, answer: Said) -> AnswerLine {
     let start_secs = 5.0 * f64::from(index);
-    SampleLine {
+    AnswerLine {
         video: video.into(),
         clip: format!("{video}_{}", index + 1),
         window: (0, index),
@@ -80,7 +80,7 @@ pub(crate) fn ended(video: &str, secs: f64) -> VideoLine {
 }
 
 /// Writes a RUN directory.
-pub(crate) fn write(dir: &Path, info: &RunInfo, samples: &[SampleLine], videos: &[VideoLine]) {
+pub(crate) fn write(dir: &Path, info: &RunInfo, samples: &[AnswerLine], videos: &[VideoLine]) {
     let lines = |lines: Vec<String>| lines.into_iter().map(|line| line + "\n").collect::<String>();
     std::fs::write(dir.join(INFO), serde_json::to_string_pretty(info).unwrap()).unwrap();
     let samples = samples.iter().map(|line| serde_json::to_string(line).unwrap()).collect();

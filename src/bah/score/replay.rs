@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::bah::run_dir::{Run, Said, SampleLine, Secs, VideoInfo, VideoLine, Windows};
+use crate::bah::run_dir::{AnswerLine, Run, Said, Secs, VideoInfo, VideoLine, Windows};
 use crate::judge::tally::{Tally, tally};
 use crate::judge::{Abstention, AbstentionReason, Answer, DropReason, Label, LostReason, Outcome};
 use crate::judge::{Score, Verdict, Vote, WindowId};
@@ -135,7 +135,7 @@ fn span(secs: Secs) -> Span {
 }
 
 /// A line as the vote it records.
-pub(crate) fn vote(line: &SampleLine) -> Vote {
+pub(crate) fn vote(line: &AnswerLine) -> Vote {
     let answer = match line.answer {
         Said::Present => Answer::Present,
         Said::Absent => Answer::Absent,

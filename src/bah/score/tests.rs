@@ -6,11 +6,11 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::bah::run_dir::tests::{ended, info, line};
-use crate::bah::run_dir::{Run, SampleLine, ScoreLine, Secs, VideoLine};
+use crate::bah::run_dir::{AnswerLine, Run, ScoreLine, Secs, VideoLine};
 
 const NONE: Bootstrap = Bootstrap { draws: 0, seed: 0 };
 
-fn run(videos: &[(&str, u8)], judges: &[&str], lines: Vec<SampleLine>, ends: Vec<VideoLine>) -> Run {
+fn run(videos: &[(&str, u8)], judges: &[&str], lines: Vec<AnswerLine>, ends: Vec<VideoLine>) -> Run {
     let mut run = Run {
         dir: "some/run-1".into(),
         info: info(videos, judges),
@@ -73,7 +73,7 @@ proptest! {
     }
 }
 
-fn with_score(mut line: SampleLine, p_yes: f64) -> SampleLine {
+fn with_score(mut line: AnswerLine, p_yes: f64) -> AnswerLine {
     line.score = Some(ScoreLine { p_yes, label_mass: Some(0.9) });
     line
 }
