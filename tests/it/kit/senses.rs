@@ -60,7 +60,7 @@ pub struct Sensed {
     pub late: f64,
     /// Seconds of sound.
     pub secs: f64,
-    /// Share of pictures that are not like the one before.
+    /// Share of pictures that are not like the one before; of H.264 something that grows with it.
     pub motion: f64,
     hash: u64,
 }
@@ -90,13 +90,19 @@ pub fn sense(request: &Value) -> Result<Sensed, String> {
     let mp4 = mp4.unwrap_or_default();
     let pictures = pictures(&mp4);
     let moved = pictures.windows(2).filter(|pair| pair[0] != pair[1]).count();
+    let motion = if pictures.is_empty() {
+        // H.264: what moves takes bytes.
+        mp4.len() as f64 / 1e5
+    } else {
+        moved as f64 / pictures.len().saturating_sub(1).max(1) as f64
+    };
     let mut hash = DefaultHasher::new();
     (&samples, &mp4).hash(&mut hash);
     Ok(Sensed {
         early: rms(&samples[..cut]),
         late: rms(&samples[cut..]),
         secs: samples.len() as f64 / 16_000.0,
-        motion: moved as f64 / pictures.len().saturating_sub(1).max(1) as f64,
+        motion,
         hash: hash.finish(),
     })
 }
