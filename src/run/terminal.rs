@@ -79,7 +79,7 @@ fn give_back() {
     let _ = io::stderr().write_all(log::release().as_bytes());
 }
 
-/// [`give_back`], for a process that is about to end: a terminal that takes nothing any more is not waited for.
+/// `give_back`, for a process that is about to end: a terminal that takes nothing any more is not waited for.
 pub fn give_back_soon() {
     if UP.load(Ordering::SeqCst) {
         soon(give_back);

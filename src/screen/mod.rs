@@ -2,7 +2,7 @@
 //! are in `run`.
 //!
 //! - [`source`], [`window`], [`judges`]: what is known. [`keys`]: what is looked at.
-//! - [`draw`]: the sources at a glance; [`details`]: one of them; [`paint`], [`text`]: colours and columns.
+//! - [`mod@draw`]: the sources at a glance; [`details`]: one of them; [`paint`], [`text`]: colours and columns.
 //! - [`log`]: log lines, which must not tear the screen.
 //!
 //! Nothing on it is said by colour alone, and time that was not judged never looks like Absent.

@@ -35,7 +35,7 @@ pub struct Recipe {
     pub weights_gb: f64,
     /// The least GPU memory that training needs, over the weights' size.
     pub memory_factor: f64,
-    /// It needs [`REWARD`].
+    /// It needs `REWARD`.
     #[serde(default)]
     pub reward: bool,
     /// How what it trains differs from the published checkpoints.
