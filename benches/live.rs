@@ -35,7 +35,8 @@ impl Scene {
         write_panel(&panel, &endpoint.base_url());
         let panel = panel.to_str().expect("UTF-8").to_owned();
         let url = camera.url("/live");
-        let mut args: Vec<&str> = vec!["watch", "--json", "--no-canary", "--log", "ahwatch=debug", "--log-format", "json"];
+        let mut args: Vec<&str> =
+            vec!["watch", "--json", "--no-canary", "--log", "ahwatch=debug", "--log-format", "json"];
         args.extend(["--panel", &panel, "--hop-secs", hop_secs]);
         args.extend(std::iter::repeat_n(url.as_str(), streams));
         let program = ahwatch(args).start();
