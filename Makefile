@@ -21,7 +21,7 @@ test: setup-test ## format, clippy, all tests, docs
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 	@echo "make test: all of it passed"
 
-conformance: ## the client before the real vLLM and ms-swift, on CPU (7.6 GB from PyPI once, then 20 minutes; ONLY=TOPIC,...)
+conformance: ## the client before the real vLLM and ms-swift, on CPU (7.6 GB on disk once, then some 25 minutes; ONLY=TOPIC,...)
 	@scripts/setup.sh --test --conformance
 	@tests/conformance/setup.sh
 	@RUST_BACKTRACE=0 cargo test --locked --test it conformance:: -- --ignored --test-threads=1 --nocapture
@@ -32,7 +32,7 @@ conformance-clean: ## remove what it built
 audit: ## licences, bans and sources of all dependencies; advisories where they can be reached
 	@scripts/audit.sh
 
-bench: setup-test ## measure decoding, encoding, memory and latency (minutes)
+bench: setup-test ## every bench: decoding, many sources, load, gate, BAH (an hour)
 	cargo bench --locked
 
 bench-prepare: setup-test ## `bah prepare` beside the published procedure, and the annotations beside PyYAML

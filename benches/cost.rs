@@ -153,31 +153,15 @@ fn silent() -> Description {
 }
 
 fn spec(path: &Path, description: &Description) -> Spec {
-    Spec {
-        name: "bench".into(),
-        location: Location::File(path.to_owned()),
-        description: description.clone(),
-        realtime: false,
-        once: true,
-        delay: std::time::Duration::ZERO,
-    }
+    Spec::once("bench", Location::File(path.to_owned()), description.clone())
 }
-
-const CUTTING: Cutting = Cutting {
-    window: MediaTime::from_millis(5000),
-    hop: MediaTime::from_millis(5000),
-    stall: MediaTime::from_millis(20_000),
-    live: false,
-    session_gap: MediaTime::MAX,
-    max_session: None,
-};
 
 /// What the program does of a recording, up to the judging: its windows.
 pub fn windows(path: &Path, description: &Description) -> Vec<Window> {
     let stills = StillEncoder::new(defaults::MAX_PIXELS, defaults::JPEG_QUALITY).expect("encoder");
     let (_running, stop) = bounded::<Infallible>(0);
     let mut windows = Vec::new();
-    cut(&spec(path, description), &Retry::default(), CUTTING, stills, &stop, |message| {
+    cut(&spec(path, description), &Retry::default(), Cutting::RECORDING, stills, &stop, |message| {
         if let FromSource::Cut(Cut::Window(window), _) = message {
             windows.push(*window);
         }
@@ -198,7 +182,7 @@ pub fn cut_keeping(
     let spec = spec(path, description);
     std::thread::scope(|scope| {
         scope.spawn(|| supervise(&spec, &Retry::default(), frames, stop));
-        let (mut timeline, mut out) = (Timeline::new(CUTTING, Box::new(keep)), Vec::new());
+        let (mut timeline, mut out) = (Timeline::new(Cutting::RECORDING, Box::new(keep)), Vec::new());
         let mut windows = Vec::new();
         for message in incoming {
             match message {

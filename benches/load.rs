@@ -69,30 +69,14 @@ fn main() {
     }
 }
 
-const CUTTING: Cutting = Cutting {
-    window: WINDOW,
-    hop: WINDOW,
-    stall: MediaTime::from_millis(20_000),
-    live: false,
-    session_gap: MediaTime::MAX,
-    max_session: None,
-};
-
 /// The windows of the sample recording.
 fn sample() -> Vec<Window> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/media/interview.mp4");
-    let spec = Spec {
-        name: "bench".into(),
-        location: Location::File(path),
-        description: Description::shipped("file.gst", None).expect("shipped"),
-        realtime: false,
-        once: true,
-        delay: Duration::ZERO,
-    };
+    let spec = Spec::once("bench", Location::File(path), Description::shipped("file.gst", None).expect("shipped"));
     let stills = StillEncoder::new(defaults::MAX_PIXELS, defaults::JPEG_QUALITY).expect("encoder");
     let (_running, stop) = crossbeam_channel::bounded::<Infallible>(0);
     let mut windows = Vec::new();
-    cut(&spec, &Retry::default(), CUTTING, stills, &stop, |message| {
+    cut(&spec, &Retry::default(), Cutting::RECORDING, stills, &stop, |message| {
         if let FromSource::Cut(Cut::Window(window), _) = message {
             windows.push(*window);
         }
@@ -169,7 +153,7 @@ fn plan(config: &Config, panel: &Arc<Panel>, live: bool) -> Arc<Plan> {
     let (desk, jobs) = desk(16);
     std::thread::spawn(move || work(&jobs, None));
     Arc::new(Plan {
-        cutting: Cutting { live, ..CUTTING },
+        cutting: Cutting { live, ..Cutting::RECORDING },
         max_pixels: config.window.max_pixels,
         jpeg_quality: config.window.jpeg_quality,
         codec: config.window.clip_codec,

@@ -9,7 +9,6 @@ use ahwatch::config::ClipCodec;
 use ahwatch::encode::{StillEncoder, clips};
 use ahwatch::run::{FromSource, cut};
 use ahwatch::source::{Description, Location, Retry, Spec};
-use ahwatch::time::MediaTime;
 use ahwatch::window::{Cut, Cutting};
 use anyhow::Context as _;
 
@@ -19,26 +18,11 @@ fn main() -> anyhow::Result<()> {
     let mut args = std::env::args_os().skip(1).map(PathBuf::from);
     let path = args.next().context("name a recording")?;
     let folder = args.next();
-    let spec = Spec {
-        name: "example".into(),
-        location: Location::File(path),
-        description: Description::shipped("file.gst", None)?,
-        realtime: false,
-        once: true,
-        delay: std::time::Duration::ZERO,
-    };
-    let cutting = Cutting {
-        window: MediaTime::from_millis(5000),
-        hop: MediaTime::from_millis(5000),
-        stall: MediaTime::from_millis(20_000),
-        live: false,
-        session_gap: MediaTime::MAX,
-        max_session: None,
-    };
+    let spec = Spec::once("example", Location::File(path), Description::shipped("file.gst", None)?);
     let stills = StillEncoder::new(MAX_PIXELS, 90)?;
     let (_running, stop) = crossbeam_channel::bounded(0);
     let mut result = Ok(());
-    cut(&spec, &Retry::default(), cutting, stills, &stop, |message| {
+    cut(&spec, &Retry::default(), Cutting::RECORDING, stills, &stop, |message| {
         match message {
             FromSource::Cut(Cut::Window(window), _) => {
                 println!(

@@ -22,6 +22,7 @@ pub mod alert;
 pub mod bah;
 pub mod cli;
 pub mod config;
+mod digest;
 pub mod doctor;
 pub mod encode;
 pub mod gate;

@@ -1,4 +1,4 @@
-//! Clips kept for review (`--record DIR`): off unless asked for, and the only place that writes picture or sound to a disk.
+//! Clips kept for review (`--record DIR`): off unless asked for, and the only place where `watch` writes picture or sound to a disk.
 //!
 //! Kept are the windows whose label is Present and those that raised an alert, as DIR/SESSION/CONTINUITY-INDEX with `.mp4` and
 //! `.wav` (what the judges were sent) and `.json` (the window's event, the same line as on standard output). All names are

@@ -52,7 +52,6 @@ use crate::watch::Plan;
 use crate::window::{Cut, Window};
 use fleet::Fleet;
 use guarding::{Guarded, Guarding};
-use prepare::Shared;
 
 /// Cuts and events that may wait for a source's task. A recording's are few, so that its decoding keeps the panel's pace.
 const CUTS_OF_A_FILE: usize = 2;
@@ -136,13 +135,11 @@ pub async fn run_anew(
 ) -> Result<Outcome, RunError> {
     let mut outcome = Outcome::default();
     tokio::pin!(stop);
-    let shared = Shared::new(config)?;
+    let mut fleet = Fleet::new(config, events.clone())?;
     // Mistakes are told before anybody is asked anything.
-    for source in &config.sources {
-        build_source(source, config)?;
-    }
+    let prepared = fleet.prepare(config)?;
     let mut guarded = None;
-    if let Some(panel) = shared.panel() {
+    if let Some(panel) = fleet.panel() {
         tokio::select! {
             begun = Guarding::new(events.clone()).begin(panel, config) => guarded = Some(begun?),
             () = &mut stop => {
@@ -151,14 +148,14 @@ pub async fn run_anew(
             }
         }
     }
-    let mut fleet = Fleet::new(shared, config, events.clone())?;
+    fleet.apply(prepared, config)?;
     loop {
         tokio::select! {
             () = &mut stop, if !outcome.stopped => {
                 outcome.stopped = true;
                 fleet.stop();
             }
-            Some(config) = anew.recv(), if !outcome.stopped => match fleet.apply(&config) {
+            Some(config) = anew.recv(), if !outcome.stopped => match fleet.prepare(&config).and_then(|it| fleet.apply(it, &config)) {
                 Ok(change) => {
                     tracing::warn!("the configuration was read again: {change}");
                     guarded = guard_anew(guarded, fleet.panel(), &config, &events).await;

@@ -29,7 +29,7 @@ use measure::{Found, Measuring, Queued};
 pub use plan::{Judges, Plan, session_settings};
 
 /// No source has more windows before the panel at once, whatever its limits.
-const MOST_IN_FLIGHT: usize = 144;
+pub(crate) const MOST_IN_FLIGHT: u32 = 144;
 /// After the grace, a source that was stopped has so long to say where it ended.
 const DRAIN: std::time::Duration = std::time::Duration::from_millis(300);
 
@@ -289,7 +289,7 @@ impl Watcher {
     /// Gets in line before the panel, if a window waits.
     fn queue_up(&mut self) {
         if let (Judges::Panel(panel), Some(_), None) = (&self.plan.judges, &self.waiting, &self.turn)
-            && self.asked < MOST_IN_FLIGHT
+            && self.asked < MOST_IN_FLIGHT as usize
         {
             self.turn = Some(Box::pin(Arc::clone(panel).turn()));
         }

@@ -197,7 +197,7 @@ impl From<Span> for SpanSecs {
 }
 
 /// Whether A/H (or hesitation cues, of the embedded index) shows.
-#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LabelWord {
     /// Shows.
@@ -214,6 +214,28 @@ impl From<Label> for LabelWord {
             Label::Present => Self::Present,
             Label::Absent => Self::Absent,
             Label::Undecided => Self::Undecided,
+        }
+    }
+}
+
+impl LabelWord {
+    /// Yes, No, or nothing.
+    #[must_use]
+    pub const fn answer(self) -> Option<bool> {
+        match self {
+            Self::Present => Some(true),
+            Self::Absent => Some(false),
+            Self::Undecided => None,
+        }
+    }
+
+    /// In lower case.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Present => Label::Present.as_str(),
+            Self::Absent => Label::Absent.as_str(),
+            Self::Undecided => Label::Undecided.as_str(),
         }
     }
 }

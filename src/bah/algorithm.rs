@@ -134,9 +134,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_whole_video_is_cut_as_the_live_cutter_cuts_it(pictures in 1i64..900, fps in prop::sample::select(vec![25i64, 30])) {
-            let cutting = Cutting {
-                window: CLIP, hop: CLIP, stall: CLIP, live: false, session_gap: MediaTime::MAX, max_session: None,
-            };
+            let cutting = Cutting { stall: CLIP, ..Cutting::RECORDING };
             let streams = Streams { audio: false, video: true };
             let mut cutter = Cutter::new(cutting, streams, Box::new(|_, (): &()| None));
             for n in 0..pictures {

@@ -9,7 +9,7 @@ mod cutter;
 mod record;
 mod rows;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -19,12 +19,13 @@ use crossbeam_channel::Receiver;
 use super::algorithm::clip_name;
 use super::inspect::union;
 use super::{BahError, Dataset, Split, Video, VideoPath};
+use crate::digest::sha256;
 use crate::encode::EncodeError;
 use crate::judge::Label;
-use crate::source::{Description, Incoming, Location, SourceError, Spec};
+use crate::source::{Description, Incoming, Location, Retry, SourceError, Spec};
 use crate::time::{MediaTime, Span};
 use cutter::{VideoCut, VideoCutter};
-use record::{ClipRecord, DroppedRecord, hash, hashed};
+use record::{ClipRecord, DroppedRecord, hashed};
 
 pub(super) use record::write_whole;
 
@@ -229,17 +230,18 @@ fn chosen<'a>(dataset: &'a Dataset, preparing: &Preparing) -> Result<Vec<Video<'
         }
         videos.push(video);
     }
-    let mut names = BTreeSet::new();
-    for video in &videos {
-        let intervals = if whole(preparing, video) { 0 } else { video.intervals.len() };
-        for interval in 1..=u32::try_from(intervals).unwrap_or(u32::MAX) {
-            names.insert(clip_name(video.path.stem(), Some(interval), None));
-        }
-    }
-    if let Some(stem) = videos.iter().map(|v| v.path.stem()).find(|stem| names.contains(*stem)) {
-        return Err(PrepareError::Clash(format!("{stem}.mp4 has the name of another video's clip; rename it")));
+    // Clips are called `<stem>`, `<stem>_<n>` or `<stem>_<n>_<n>`.
+    let shorter = |stem: &'a str| without_number(stem).into_iter().chain(without_number(stem).and_then(without_number));
+    if let Some(stem) = videos.iter().map(|v| v.path.stem()).find(|stem| shorter(stem).any(|s| stems.contains_key(s))) {
+        return Err(PrepareError::Clash(format!("{stem}.mp4 may have the name of another video's clip; rename it")));
     }
     Ok(videos)
+}
+
+/// A name without the number of a part at its end.
+fn without_number(stem: &str) -> Option<&str> {
+    let (rest, number) = stem.rsplit_once('_')?;
+    (!number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())).then_some(rest)
 }
 
 /// Whether the whole video is cut.
@@ -268,23 +270,15 @@ fn one(
     if let Some(record) = Record::load(&file, &key, &folders.clips) {
         return Ok((record, true));
     }
-    let prefix = folders.parts.join(video.path.stem());
-    let cut = cut(&path, video, &prefix, description, whole(preparing, video), stop);
+    let parts = folders.parts.join(video.path.stem());
+    std::fs::create_dir_all(&parts).map_err(|e| VideoFault::output(&parts, &e))?;
+    let cut = cut(&path, video, &parts.join("part"), description, whole(preparing, video), stop);
     if cut.is_err() {
-        remove_parts(&folders.parts, video.path.stem());
+        let _ = std::fs::remove_dir_all(&parts);
     }
     let record = keep(&cut?, video, key, folders)?;
     record.store(&file).map_err(|e| VideoFault::output(&file, &e))?;
     Ok((record, false))
-}
-
-/// Files of a video that was given up.
-fn remove_parts(folder: &Path, stem: &str) {
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().strip_prefix(stem).is_some_and(|rest| rest.starts_with('.')) {
-            let _ = std::fs::remove_file(entry.path());
-        }
-    }
 }
 
 fn key(preparing: &Preparing, video: &Video<'_>, path: &Path) -> std::io::Result<String> {
@@ -293,7 +287,7 @@ fn key(preparing: &Preparing, video: &Video<'_>, path: &Path) -> std::io::Result
     let what = if whole(preparing, video) { "whole".to_owned() } else { format!("{:?}", video.intervals) };
     // A/H in a clip is written down, too.
     let about = format!("{:?} {:?} {:?}", video.label, video.intervals, preparing.split);
-    Ok(hash(&format!("{ENCODING}\n{}\n{} {changed:?}\n{what}\n{about}", video.path, meta.len())))
+    Ok(sha256([format!("{ENCODING}\n{}\n{} {changed:?}\n{what}\n{about}", video.path, meta.len())]))
 }
 
 /// Plays the video into its clips.
@@ -305,18 +299,12 @@ fn cut(
     whole: bool,
     stop: &Receiver<Infallible>,
 ) -> Result<VideoCut, VideoFault> {
-    let spec = Spec {
-        name: video.path.stem().to_owned(),
-        location: Location::File(path.to_owned()),
-        description: description.clone(),
-        realtime: false,
-        once: true,
-        delay: std::time::Duration::ZERO,
-    };
+    let spec = Spec::once(video.path.stem(), Location::File(path.to_owned()), description.clone());
     let mut cutter = VideoCutter::new(prefix, if whole { None } else { Some(video.intervals) });
     let mut result = Ok(());
     let mut end = None;
-    let played = crate::run::play(&spec, stop, |message| {
+    let played = crate::run::play(&spec, &Retry::default(), stop, |message| {
+        let Some(message) = message else { return true };
         result = match message {
             Incoming::Streams(streams) if !streams.audio => Err(VideoFault::Media("has no sound".into())),
             Incoming::Streams(streams) if !streams.video => Err(VideoFault::Media("has no pictures".into())),
@@ -416,4 +404,13 @@ fn write_about(
     };
     let text = rows::rows(&videos, &preparing.rows, preparing.seed, &clips);
     write_whole(&file, text.as_bytes()).map_err(|e| failed(&file, &e))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn only_the_number_of_a_part_is_taken_from_a_name() {
+        let names = ["a_1", "a_1_22", "a", "a_", "a_1b", "_3"].map(super::without_number);
+        assert_eq!(names, [Some("a"), Some("a_1"), None, None, None, Some("")]);
+    }
 }

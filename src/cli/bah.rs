@@ -7,9 +7,11 @@ mod report;
 mod score;
 mod train;
 
+use std::convert::Infallible;
 use std::io::IsTerminal as _;
 
 use clap::Subcommand;
+use crossbeam_channel::Receiver;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Exit;
@@ -45,6 +47,27 @@ pub(super) fn run(command: &Command) -> Exit {
 /// One job a core.
 fn default_jobs() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Does work on many things behind a bar; Ctrl-C and SIGTERM disconnect what it is given. `work` tells how many of how many are
+/// done.
+fn behind_a_bar<T: Send + 'static>(
+    what: &'static str,
+    work: impl FnOnce(&Receiver<Infallible>, &mut dyn FnMut(usize, usize)) -> T + Send + 'static,
+) -> Result<T, Exit> {
+    let done = crate::run::interruptible(move |stop| {
+        let bar = progress(what);
+        let outcome = work(stop, &mut |done, all| {
+            bar.set_length(all as u64);
+            bar.set_position(done as u64);
+        });
+        bar.finish_and_clear();
+        outcome
+    });
+    done.map_err(|error| {
+        eprintln!("no thread could be started: {error}");
+        Exit::Failed
+    })
 }
 
 /// A bar on stderr with rate and time left; hidden where stderr is no terminal.

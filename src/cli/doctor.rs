@@ -56,13 +56,10 @@ pub(super) fn run(options: &Options) -> Exit {
     let mut checks = machine(config, options.assets.as_deref());
     match &built {
         Ok(config) => checks.extend(configured(config)),
-        Err(problems) => checks.push(Check {
-            group: "configuration".into(),
-            what: "values".into(),
-            status: Status::Failed,
-            finding: problems.to_string(),
-            remedy: Some("correct what is named; `ahwatch config schema` has every key".into()),
-        }),
+        Err(problems) => {
+            let remedy = "correct what is named; `ahwatch config schema` has every key";
+            checks.push(Check::failed("configuration", "values", problems.to_string(), remedy));
+        }
     }
     match config.map(|config| (config, &config.judging)) {
         Some((config, Judging::Panel(_))) => match panel(config, options.save.as_deref()) {
@@ -82,10 +79,15 @@ fn typed(options: &Options) -> Result<RawConfig, String> {
         Some(file) => RawConfig::parse(&read(file)?, file),
         None => RawConfig::default(),
     };
-    Ok(match &options.panel {
+    let mut raw = match &options.panel {
         Some(panel) => raw.with_panel(&read(panel)?, panel),
         None => raw,
-    })
+    };
+    if options.save.is_some() {
+        // Whoever saves anew does not compare with the old, which may be missing or out of date.
+        raw.panel.fingerprint = None;
+    }
+    Ok(raw)
 }
 
 fn refuse(problem: &str) -> Exit {
@@ -126,25 +128,20 @@ fn panel(config: &Config, save: Option<&Path>) -> Result<Vec<Check>, String> {
 
 /// Writes the fingerprint of a panel whose every judge is fit for one.
 fn saved(file: &Path, judges: Option<Vec<crate::judge::fingerprint::JudgeFingerprint>>) -> Check {
-    let check = |status, finding: String, remedy: Option<&str>| Check {
-        group: "fingerprint".into(),
-        what: file.display().to_string(),
-        status,
-        finding,
-        remedy: remedy.map(str::to_owned),
-    };
+    const GROUP: &str = "fingerprint";
+    let what = file.display().to_string();
     let Some(judges) = judges else {
-        let finding = "not saved: a judge failed, and its answers are worth nothing".to_owned();
-        return check(Status::Failed, finding, Some("mend the judge, then save again"));
+        let finding = "not saved: a judge failed, and its answers are worth nothing";
+        return Check::failed(GROUP, &what, finding, "mend the judge, then save again");
     };
     let silent: Vec<_> = judges.iter().filter(|judge| judge.clips.is_empty()).map(|judge| judge.name.clone()).collect();
     let text = fingerprint::text(&Fingerprint { saved: format!("{:.0}", wall()), judges });
     if let Err(error) = std::fs::write(file, text) {
-        return check(Status::Failed, format!("cannot be written: {error}"), Some("name a file that can be"));
+        return Check::failed(GROUP, &what, format!("cannot be written: {error}"), "name a file that can be");
     }
     if silent.is_empty() {
-        return check(Status::Ok, "saved".into(), None);
+        return Check::ok(GROUP, &what, "saved");
     }
     let finding = format!("saved without log-odds of {}, whose server gives none", silent.join(", "));
-    check(Status::Warning, finding, Some("nothing of these is compared; vLLM gives log-odds"))
+    Check::warning(GROUP, &what, finding, "nothing of these is compared; vLLM gives log-odds")
 }

@@ -57,7 +57,7 @@ pub(super) async fn reload(
             }
             Ok(config) => {
                 if config.judging != current.judging {
-                    super::watch::introduce(&config);
+                    super::watch::introduce_judges(&config.judging);
                 }
                 if anew.send(config.clone()).await.is_err() {
                     return;

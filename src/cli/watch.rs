@@ -1,5 +1,6 @@
 //! `ahwatch watch`.
 
+use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -242,21 +243,28 @@ pub(super) fn introduce(config: &Config) {
             dir.display()
         );
     }
-    match &config.judging {
+    introduce_judges(&config.judging);
+}
+
+/// The part of that which a new configuration may change. While the live screen is up, that says it.
+pub(super) fn introduce_judges(judging: &Judging) {
+    let mut text = String::new();
+    match judging {
         Judging::Cues { chosen } => {
-            eprintln!(
-                "judging by the embedded hesitation-cue index: a heuristic on speech and face, not calibrated, no measure of A/H"
-            );
+            text += "judging by the embedded hesitation-cue index: a heuristic on speech and face, not calibrated, no measure of A/H\n";
             if !chosen {
-                eprintln!("no panel is configured; `--panel FILE` names one (models/panel.example.toml shows how)");
+                text += "no panel is configured; `--panel FILE` names one (models/panel.example.toml shows how)\n";
             }
         }
         Judging::Panel(judges) => {
             for judge in judges {
                 let urls: Vec<_> = judge.base_urls.iter().map(|url| redact_url(url.as_str())).collect();
-                eprintln!("judge {}: model {} at {}", judge.name, judge.model, urls.join(", "));
+                let _ = writeln!(text, "judge {}: model {} at {}", judge.name, judge.model, urls.join(", "));
             }
         }
+    }
+    if !crate::screen::log::take(&text) {
+        eprint!("{text}");
     }
 }
 
@@ -281,8 +289,9 @@ async fn watch(config: &Config, options: &Options) -> Exit {
     let (changed, anew) = mpsc::channel(1);
     let reload = async {
         if files.is_empty() {
-            hangups.recv().await;
-            drop(hung_up);
+            // None: it cannot be received, and nobody will ever ask.
+            let asked = hangups.recv().await;
+            let _kept = asked.map_or(Some(hung_up), |()| None);
             return std::future::pending().await;
         }
         let _kept = hung_up;

@@ -9,7 +9,7 @@ use super::Check;
 use crate::config::{Config, JudgeConfig, PanelConfig};
 use crate::judge::canary::{CanaryClip, Clips, Finding, Heard, Pair, REPEATS, findings};
 use crate::judge::fingerprint::{Fingerprint, JudgeFingerprint};
-use crate::judge::guard::{Examined, examine_all, standing};
+use crate::judge::guard::{Examined, clips_wanted, examine_all, standing};
 use crate::judge::openai::{Due, Judge, Replica};
 use crate::judge::proof::Proof;
 use crate::judge::{Abstention, AbstentionReason, Answer};
@@ -26,8 +26,6 @@ pub struct Asking<'a> {
     pub clips: &'a Clips,
     /// What the panel is compared with, if it is, and how strictly.
     pub panel: &'a PanelConfig,
-    /// Whether the canary is asked.
-    pub canary: bool,
     /// What to tell on the way, in a line.
     pub tell: &'a (dyn Fn(&str) + Sync),
 }
@@ -36,7 +34,7 @@ impl<'a> Asking<'a> {
     /// As the configuration says, with everything.
     #[must_use]
     pub fn new(clips: &'a Clips, config: &'a Config, tell: &'a (dyn Fn(&str) + Sync)) -> Self {
-        Self { clips, panel: &config.panel, canary: config.panel.canary, tell }
+        Self { clips, panel: &config.panel, tell }
     }
 }
 
@@ -60,14 +58,19 @@ pub async fn ask(judge: &Judge, asking: Asking<'_>) -> (Vec<Check>, Option<Judge
     }
     tell("one answer to warm up");
     checks.push(verdict(&group, judge, asking.clips).await);
-    if !asking.canary {
+    let which = clips_wanted(asking.panel, config.accepts);
+    if !which.is_empty() {
+        tell("the canary: up to five built-in clips, five times each");
+    }
+    let examined = if which.is_empty() { Vec::new() } else { examine_all(judge, asking.clips, &which, REPEATS).await };
+    if asking.panel.canary {
+        checks.extend(canary(&group, config, &examined));
+    } else {
         let remedy = "leave --no-canary out, or canary = false";
         checks.push(Check::warning(&group, "canary", "not asked: nothing is known of its ears and eyes", remedy));
-        return (checks, None);
     }
-    tell("the canary: five built-in clips, five times each");
-    let examined = examine_all(judge, asking.clips, &CanaryClip::of(config.accepts), REPEATS).await;
-    checks.extend(canary(&group, config, &examined));
+    // What no replica or not every one answered, or answered differently, is nothing to compare with later.
+    let fit = asking.panel.canary && checks.iter().all(|check| check.status != super::Status::Failed);
     let heard = pooled(&examined);
     if let Some((path, fingerprint)) = &asking.panel.fingerprint
         && let Some(saved) = fingerprint.judge(&config.name)
@@ -76,9 +79,8 @@ pub async fn ask(judge: &Judge, asking: Asking<'_>) -> (Vec<Check>, Option<Judge
         checks.push(compared(&group, &path.display().to_string(), fingerprint, saved, &examined, tolerance));
     }
     tell("done");
-    let (proof, _) = standing(config.accepts, &examined);
     let fingerprint = JudgeFingerprint::new(config, server, asking.clips, &heard);
-    (checks, (!matches!(proof, Proof::Failed(_))).then_some(fingerprint))
+    (checks, fit.then_some(fingerprint))
 }
 
 /// Reached, key, model, server; and what the server says it is.

@@ -58,15 +58,15 @@ pub struct Check {
 }
 
 impl Check {
-    fn ok(group: &str, what: &str, finding: impl Into<String>) -> Self {
+    pub(crate) fn ok(group: &str, what: &str, finding: impl Into<String>) -> Self {
         Self { group: group.into(), what: what.into(), status: Status::Ok, finding: finding.into(), remedy: None }
     }
 
-    fn warning(group: &str, what: &str, finding: impl Into<String>, remedy: impl Into<String>) -> Self {
+    pub(crate) fn warning(group: &str, what: &str, finding: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { status: Status::Warning, remedy: Some(remedy.into()), ..Self::ok(group, what, finding) }
     }
 
-    fn failed(group: &str, what: &str, finding: impl Into<String>, remedy: impl Into<String>) -> Self {
+    pub(crate) fn failed(group: &str, what: &str, finding: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { status: Status::Failed, ..Self::warning(group, what, finding, remedy) }
     }
 }

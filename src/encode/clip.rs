@@ -94,7 +94,13 @@ impl ClipSet {
         self.clips.get(&max_pixels)
     }
 
-    /// Any of them, for who only wants the sound.
+    /// The clip for a judge of this `max_pixels`; for one that only listens any will do, as sound is the same in all sizes.
+    #[must_use]
+    pub fn fitting(&self, max_pixels: u32, sees: bool) -> Option<&Arc<Clip>> {
+        self.get(max_pixels).or_else(|| if sees { None } else { self.any() })
+    }
+
+    /// Any of them.
     #[must_use]
     pub fn any(&self) -> Option<&Arc<Clip>> {
         self.clips.values().next()

@@ -74,7 +74,7 @@ pub enum MeasureError {
 }
 
 /// Both models, loaded. What goes from window to window of one source is in its [`Gate`], so that any number of sources
-/// can share one measurer: two models of their own would cost each source 8 MiB (measured).
+/// can share one measurer: two models of their own cost each source 11 MiB more (docs/figures.md).
 #[derive(Debug)]
 pub struct Measurer {
     speech: onnx::SpeechModel,

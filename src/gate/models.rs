@@ -1,11 +1,11 @@
 //! The models' bytes: embedded or from an assets directory, their hashes checked against a manifest.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
+
+use crate::digest::sha256;
 
 /// File name of the speech model.
 pub const SPEECH_FILE: &str = "silero_vad_openvino_16k.onnx";
@@ -142,14 +142,6 @@ fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
     std::fs::read(path).map_err(|source| ModelError::Read { path: path.to_owned(), source })
 }
 
-/// SHA-256 in hexadecimal.
-fn hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
-}
-
 /// `models/manifest.toml`. Only what the program needs; source, licence and signature are for people.
 struct Manifest {
     name: String,
@@ -179,7 +171,7 @@ impl Manifest {
             manifest: self.name.clone(),
             message: format!("it has no [[model]] with file = \"{file}\""),
         })?;
-        let found = hex(bytes);
+        let found = sha256([bytes]);
         if entry.sha256.eq_ignore_ascii_case(&found) {
             return Ok(());
         }
@@ -225,7 +217,7 @@ mod tests {
         let error = Models::load(Some(dir.path())).unwrap_err().to_string();
         assert!(error.contains("[[model]]") && error.contains(SPEECH_FILE), "{error}");
 
-        let bytes = hex(b"not the model").to_uppercase();
+        let bytes = sha256([b"not the model"]).to_uppercase();
         let speech = Manifest::parse(String::new(), MANIFEST).unwrap();
         let speech = &speech.models.iter().find(|entry| entry.file == SPEECH_FILE).unwrap().sha256;
         let both = entry(FACE_FILE, &bytes) + &entry(SPEECH_FILE, speech);

@@ -318,7 +318,7 @@ pub fn proof(findings: &[(Pair, Finding)]) -> Proof {
         Finding::Same(_) | Finding::NotCounted(_) => Proof::Failed(pair.fault()),
         Finding::NoLogOdds(_) => Proof::Unproven,
     };
-    findings.iter().map(of).reduce(Proof::worse).unwrap_or(Proof::Unproven)
+    findings.iter().map(of).max().unwrap_or(Proof::Unproven)
 }
 
 #[cfg(test)]

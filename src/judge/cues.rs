@@ -240,18 +240,7 @@ impl CueJudge {
     pub fn broken_off() -> Vote {
         let detail = "measuring broke off, which is a defect of this program".to_owned();
         let abstention = Abstention { reason: AbstentionReason::Encoding, detail };
-        Vote {
-            judge: JUDGE.into(),
-            answer: Answer::Abstained(abstention),
-            score: None,
-            cues: None,
-            latency: std::time::Duration::ZERO,
-            attempts: 0,
-            flag: None,
-            base_url: None,
-            tokens: None,
-            raw: None,
-        }
+        Vote::new(JUDGE.into(), Answer::Abstained(abstention))
     }
 
     fn vote(&self, reading: Result<CueReading, Abstention>, begun: std::time::Instant) -> Vote {
@@ -260,18 +249,7 @@ impl CueJudge {
             Ok(reading) => (Answer::Absent, Some(reading)),
             Err(abstention) => (Answer::Abstained(abstention), None),
         };
-        Vote {
-            judge: self.name.clone(),
-            answer,
-            score: None,
-            cues,
-            latency: time::monotonic() - begun,
-            attempts: 0,
-            flag: None,
-            base_url: None,
-            tokens: None,
-            raw: None,
-        }
+        Vote { cues, latency: time::monotonic() - begun, ..Vote::new(self.name.clone(), answer) }
     }
 }
 

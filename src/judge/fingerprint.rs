@@ -6,13 +6,11 @@
 //! The file's form is `config::fingerprint`'s.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
-
-use sha2::{Digest as _, Sha256};
 
 use super::canary::{CanaryClip, Clips, Heard, hash};
 use super::prompt::{Accepts, PromptPart};
 use crate::config::JudgeConfig;
+use crate::digest::sha256;
 
 /// Natural log-odds that a clip may be off. Servers compute logits in 16 bits, which between 16 and 32 have steps of 1/8; one
 /// step of either label, by another order of summation, is 1/4. Argued from
@@ -68,20 +66,13 @@ pub fn clips_of(accepts: Accepts) -> Vec<CanaryClip> {
 /// SHA-256, hexadecimal, of everything a judge is told in words.
 #[must_use]
 pub fn prompt_hash(config: &JudgeConfig) -> String {
-    let mut hash = Sha256::new();
-    hash.update(&config.system);
-    for part in config.prompt.parts() {
-        // No text of a prompt holds a zero byte and a tag.
-        hash.update(match part {
-            PromptPart::Text(text) => format!("\0text\0{text}"),
-            PromptPart::Video => "\0video".to_owned(),
-            PromptPart::Audio => "\0audio".to_owned(),
-        });
-    }
-    hash.finalize().iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    // No text of a prompt holds a zero byte and a tag.
+    let tagged = |part: &PromptPart| match part {
+        PromptPart::Text(text) => format!("\0text\0{text}"),
+        PromptPart::Video => "\0video".to_owned(),
+        PromptPart::Audio => "\0audio".to_owned(),
+    };
+    sha256(std::iter::once(config.system.clone()).chain(config.prompt.parts().iter().map(tagged)))
 }
 
 impl JudgeFingerprint {

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Abstention;
 use super::canary::{CanaryClip, Clips, Finding, Heard, Pair, REPEATS, findings, proof};
-use super::fingerprint::{Fingerprint, clips_of};
+use super::fingerprint::clips_of;
 use super::openai::{Judge, examine};
 use super::panel::Panel;
 use super::prompt::Accepts;
@@ -100,7 +100,7 @@ pub fn standing(accepts: Accepts, examined: &[Examined]) -> (Proof, String) {
         Err(abstention) => (Proof::Unproven, format!("no answer to the canary: {}", abstention.detail)),
     };
     let worst = examined.iter().map(|replica| (replica, one(replica)));
-    let worst = worst.reduce(|a, b| if a.1.0.worse(b.1.0) == a.1.0 { a } else { b });
+    let worst = worst.reduce(|a, b| if a.1.0 >= b.1.0 { a } else { b });
     match worst {
         Some((replica, (proof, why))) if examined.len() > 1 && proof != Proof::Proven => {
             (proof, format!("{}: {why}", replica.replica))
@@ -140,7 +140,7 @@ impl Standing {
     }
 
     fn proof(&self) -> Proof {
-        if self.changed.is_some() { self.seen.worse(Proof::Failed(Fault::Changed)) } else { self.seen }
+        if self.changed.is_some() { self.seen.max(Proof::Failed(Fault::Changed)) } else { self.seen }
     }
 
     fn detail(&self) -> String {
@@ -157,8 +157,8 @@ impl Standing {
     }
 
     /// Replicas that did not answer say nothing.
-    fn compared(&mut self, rules: &Rules, examined: &[Examined]) {
-        let Some(saved) = rules.fingerprint.as_ref().and_then(|fingerprint| fingerprint.judge(&self.name)) else {
+    fn compared(&mut self, rules: &PanelConfig, examined: &[Examined]) {
+        let Some(saved) = rules.fingerprint.as_ref().and_then(|(_, fingerprint)| fingerprint.judge(&self.name)) else {
             return;
         };
         let heard: Vec<_> =
@@ -166,8 +166,9 @@ impl Standing {
         if heard.is_empty() {
             return;
         }
-        let off =
-            heard.iter().find_map(|(replica, heard)| Some((replica, saved.compare(heard, rules.tolerance).err()?)));
+        let off = heard
+            .iter()
+            .find_map(|(replica, heard)| Some((replica, saved.compare(heard, rules.fingerprint_tolerance).err()?)));
         self.changed = off.map(|(replica, why)| {
             let at = if examined.len() > 1 { format!("{}: ", replica.replica) } else { String::new() };
             format!("{at}not as its fingerprint: {why}")
@@ -175,23 +176,13 @@ impl Standing {
     }
 }
 
-/// What is asked of judges, of `[panel]`.
-#[derive(Debug)]
-struct Rules {
-    canary: bool,
-    fingerprint: Option<Fingerprint>,
-    every: Duration,
-    tolerance: f64,
-}
-
-impl Rules {
-    fn new(config: &PanelConfig) -> Self {
-        Self {
-            canary: config.canary,
-            fingerprint: config.fingerprint.as_ref().map(|(_, fingerprint)| fingerprint.clone()),
-            every: config.fingerprint_every,
-            tolerance: config.fingerprint_tolerance,
-        }
+/// The built-in clips that a judge is asked about under `[panel]`.
+#[must_use]
+pub fn clips_wanted(config: &PanelConfig, accepts: Accepts) -> Vec<CanaryClip> {
+    match (config.canary, &config.fingerprint) {
+        (true, _) => CanaryClip::of(accepts),
+        (false, Some(_)) => clips_of(accepts),
+        (false, None) => Vec::new(),
     }
 }
 
@@ -199,7 +190,7 @@ impl Rules {
 #[derive(Debug)]
 pub struct Guard<J = Asked> {
     judges: J,
-    rules: Rules,
+    rules: PanelConfig,
     standings: Vec<Standing>,
     retry: Option<Instant>,
     compare: Option<Instant>,
@@ -220,23 +211,19 @@ impl Guard {
                 path.display()
             ));
         }
-        Ok(Self::over(Asked { panel, clips }, Rules::new(config), &configs))
+        Ok(Self::over(Asked { panel, clips }, config.clone(), &configs))
     }
 }
 
 impl<J: Judges> Guard<J> {
-    fn over(judges: J, rules: Rules, configs: &[JudgeConfig]) -> Self {
+    fn over(judges: J, rules: PanelConfig, configs: &[JudgeConfig]) -> Self {
         let standings = configs.iter().map(Standing::new).collect();
         Self { judges, rules, standings, retry: None, compare: None }
     }
 
     /// Examines every judge, all at once, and compares it with its fingerprint. Says who is not as one would wish.
     pub async fn start(&mut self) -> Vec<Change> {
-        let which = |standing: &Standing| match (self.rules.canary, &self.rules.fingerprint) {
-            (true, _) => CanaryClip::of(standing.accepts),
-            (false, Some(_)) => clips_of(standing.accepts),
-            (false, None) => Vec::new(),
-        };
+        let which = |standing: &Standing| clips_wanted(&self.rules, standing.accepts);
         let asked = self.standings.iter().map(which).enumerate();
         let found = join_all(asked.map(|(judge, which)| self.judges.examine(judge, which, REPEATS))).await;
         for (standing, examined) in self.standings.iter_mut().zip(&found) {
@@ -297,7 +284,7 @@ impl<J: Judges> Guard<J> {
             self.retry = Some(now + RETRY);
         }
         if self.compare.is_none() && self.rules.fingerprint.is_some() {
-            self.compare = Some(now + self.rules.every);
+            self.compare = Some(now + self.rules.fingerprint_every);
         }
     }
 }

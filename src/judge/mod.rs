@@ -106,6 +106,25 @@ pub enum AbstentionReason {
 }
 
 impl AbstentionReason {
+    const ALL: [Self; 17] = [
+        Self::Deadline,
+        Self::Unreachable,
+        Self::CircuitOpen,
+        Self::Unauthorized,
+        Self::UnknownModel,
+        Self::Refused,
+        Self::RateLimited,
+        Self::ServerError,
+        Self::NotACompletion,
+        Self::Truncated,
+        Self::Unparsable,
+        Self::NoScore,
+        Self::NoVideo,
+        Self::NoAudio,
+        Self::InsufficientEvidence,
+        Self::SetAside,
+        Self::Encoding,
+    ];
     /// The word of the wire.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -128,6 +147,42 @@ impl AbstentionReason {
             Self::SetAside => "set_aside",
             Self::Encoding => "encoding",
         }
+    }
+
+    /// The reason of this word of the wire, if there is one.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == word)
+    }
+
+    /// Whether the same clip may be answered another time: something failed on the way, or nobody was there.
+    #[must_use]
+    pub const fn may_pass(self) -> bool {
+        match self {
+            Self::Deadline
+            | Self::Unreachable
+            | Self::Unauthorized
+            | Self::UnknownModel
+            | Self::Refused
+            | Self::RateLimited
+            | Self::ServerError
+            | Self::NotACompletion
+            | Self::CircuitOpen => true,
+            Self::Truncated
+            | Self::Unparsable
+            | Self::NoScore
+            | Self::NoVideo
+            | Self::NoAudio
+            | Self::InsufficientEvidence
+            | Self::SetAside
+            | Self::Encoding => false,
+        }
+    }
+
+    /// Whether it says that the judge as configured is not there, rather than that it was slow or had no answer.
+    #[must_use]
+    pub const fn is_away(self) -> bool {
+        self.may_pass() && !matches!(self, Self::Deadline | Self::RateLimited | Self::NotACompletion)
     }
 }
 
@@ -201,6 +256,25 @@ pub struct Vote {
     pub tokens: Option<Tokens>,
     /// The model's own words, for offline records only: never logged, never in events.
     pub raw: Option<Arc<str>>,
+}
+
+impl Vote {
+    /// An answer with nothing known of what it took.
+    #[must_use]
+    pub const fn new(judge: Arc<str>, answer: Answer) -> Self {
+        Self {
+            judge,
+            answer,
+            score: None,
+            cues: None,
+            latency: Duration::ZERO,
+            attempts: 0,
+            flag: None,
+            base_url: None,
+            tokens: None,
+            raw: None,
+        }
+    }
 }
 
 /// Which window of a session: continuity number from 0, then the window's index on that continuity's grid from 0.

@@ -136,16 +136,11 @@ impl Judge {
         let latency = progress.first_sent.map_or(Duration::ZERO, |sent| sent.elapsed());
         let asked = progress.asked.and_then(|index| self.replicas().get(index));
         let mut vote = Vote {
-            judge: self.config.name.clone(),
-            answer: Answer::NotAsked,
-            score: None,
-            cues: None,
             latency,
             attempts: progress.attempts,
-            flag: None,
             base_url: asked.map(|replica| replica.base_url().as_str().into()),
             tokens: progress.tokens,
-            raw: None,
+            ..Vote::new(self.config.name.clone(), Answer::NotAsked)
         };
         match outcome {
             Ok(reading) => self.decide(&reading, &mut vote),

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use futures_util::future::{join_all, select_all};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -147,9 +146,7 @@ impl Panel {
                 let detail = proof.to_string();
                 return unasked(judge, Answer::Abstained(Abstention { reason: AbstentionReason::SetAside, detail }));
             }
-            let fitting = clips.get(config.max_pixels);
-            // Sound is the same in all sizes.
-            let Some(clip) = fitting.or_else(|| if config.accepts.video { None } else { clips.any() }) else {
+            let Some(clip) = clips.fitting(config.max_pixels, config.accepts.video) else {
                 let detail = "no clip was built for this judge".to_owned();
                 return unasked(judge, Answer::Abstained(Abstention { reason: AbstentionReason::Encoding, detail }));
             };
@@ -160,16 +157,5 @@ impl Panel {
 }
 
 fn unasked(judge: &Judge, answer: Answer) -> Vote {
-    Vote {
-        judge: Arc::clone(&judge.config().name),
-        answer,
-        score: None,
-        cues: None,
-        latency: Duration::ZERO,
-        attempts: 0,
-        flag: None,
-        base_url: None,
-        tokens: None,
-        raw: None,
-    }
+    Vote::new(Arc::clone(&judge.config().name), answer)
 }

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-/// What is known of a judge's ears and eyes.
+/// What is known of a judge's ears and eyes. Of several replicas the worst counts, which is the greatest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Proof {
     /// Nobody looked (`--no-canary`).
@@ -19,17 +19,17 @@ pub enum Proof {
     Failed(Fault),
 }
 
-/// What is wrong with a judge; the worst first.
+/// What is wrong with a judge; the worst last, so that the greatest of several is the one to tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fault {
-    /// Its answer does not depend on the sound.
-    Deaf,
-    /// Its answer does not depend on the pictures.
-    Blind,
-    /// Its answer does not depend on what sounds after 30 seconds.
-    Truncates,
     /// It answers the built-in clips otherwise than when its fingerprint was saved.
     Changed,
+    /// Its answer does not depend on what sounds after 30 seconds.
+    Truncates,
+    /// Its answer does not depend on the pictures.
+    Blind,
+    /// Its answer does not depend on the sound.
+    Deaf,
 }
 
 impl Proof {
@@ -54,16 +54,6 @@ impl Proof {
             Self::Proven | Self::NotChecked => None,
             Self::Unproven => Some(VoteFlag::Unproven),
             Self::Failed(_) => Some(VoteFlag::Degraded),
-        }
-    }
-
-    /// The worse of two: a judge is as good as the worst of its replicas.
-    #[must_use]
-    pub fn worse(self, other: Self) -> Self {
-        match (self, other) {
-            // The worst fault comes first in its list.
-            (Self::Failed(a), Self::Failed(b)) => Self::Failed(a.min(b)),
-            (a, b) => a.max(b),
         }
     }
 }
@@ -104,7 +94,7 @@ mod tests {
         let all = [Proof::NotChecked, Proof::Proven, Proof::Unproven, Proof::Failed(Blind), Proof::Failed(Deaf)];
         for (n, worse) in all.iter().enumerate() {
             for better in &all[..=n] {
-                assert_eq!((worse.worse(*better), better.worse(*worse)), (*worse, *worse));
+                assert_eq!((*worse.max(better), *better.max(worse)), (*worse, *worse));
             }
         }
     }

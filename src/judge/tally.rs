@@ -115,18 +115,7 @@ mod tests {
     use crate::judge::{Abstention, AbstentionReason};
 
     fn vote(judge: usize, answer: Answer) -> Vote {
-        Vote {
-            judge: format!("v{judge}").into(),
-            answer,
-            score: None,
-            cues: None,
-            latency: std::time::Duration::ZERO,
-            attempts: 1,
-            flag: None,
-            base_url: None,
-            tokens: None,
-            raw: None,
-        }
+        Vote { attempts: 1, ..Vote::new(format!("v{judge}").into(), answer) }
     }
 
     fn abstained() -> Answer {

@@ -24,6 +24,7 @@ use crate::bah::run_dir::{AnswerLine, Said, VideoInfo, VideoLine};
 use crate::bah::{BahError, VideoPath};
 use crate::config::{Config, Judging};
 use crate::encode::StillEncoder;
+use crate::judge::AbstentionReason;
 use crate::judge::openai::Judge;
 use crate::judge::panel::Panel;
 use crate::source::{Location, Retry, Spec};
@@ -94,14 +95,7 @@ pub async fn evaluate(
             None => Location::File(path.below(root)),
         };
         let description = crate::source::description(&location, config.assets.as_deref()).map_err(RunError::from)?;
-        let spec = Spec {
-            name: path.stem().to_owned(),
-            location,
-            description,
-            realtime: false,
-            once: true,
-            delay: std::time::Duration::ZERO,
-        };
+        let spec = Spec::once(path.stem(), location, description);
         let task = VideoTask {
             info: info.clone(),
             stem: path.stem().to_owned(),
@@ -256,7 +250,7 @@ fn count(line: &AnswerLine, progress: &mut Progress, failures: &mut BTreeMap<Str
         }
         Said::Abstained => {
             let reason = line.reason.clone().unwrap_or_default();
-            let gone = ["unreachable", "unauthorized", "unknown_model", "refused", "server_error"].contains(&&*reason);
+            let gone = AbstentionReason::parse(&reason).is_some_and(AbstentionReason::is_away);
             *progress.abstained.entry(reason).or_default() += 1;
             let row = failures.entry(line.judge.clone()).or_default();
             *row = if gone { *row + 1 } else { 0 };

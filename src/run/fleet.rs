@@ -45,7 +45,13 @@ struct Member {
     next: Option<Box<Ready>>,
 }
 
-/// Everything of a source that can fail before it starts.
+/// Everything of a configuration that can fail before anything of it starts.
+pub(super) struct Prepared {
+    shared: Shared,
+    ready: Vec<Ready>,
+}
+
+/// The same of a source.
 struct Ready {
     config: SourceConfig,
     spec: Spec,
@@ -54,17 +60,15 @@ struct Ready {
 }
 
 impl Fleet {
-    /// Starts all configured sources, or none.
-    pub fn new(shared: Shared, config: &Config, events: mpsc::Sender<Event>) -> Result<Self, RunError> {
-        let mut fleet = Self {
-            shared,
+    /// A fleet without any source yet.
+    pub fn new(config: &Config, events: mpsc::Sender<Event>) -> Result<Self, RunError> {
+        Ok(Self {
+            shared: Shared::new(config)?,
             events: Some(events),
             members: BTreeMap::new(),
             done: BTreeMap::new(),
             tasks: JoinSet::new(),
-        };
-        fleet.apply(config)?;
-        Ok(fleet)
+        })
     }
 
     /// The panel that judges now, if one does.
@@ -72,8 +76,8 @@ impl Fleet {
         self.shared.panel()
     }
 
-    /// Makes the fleet what this configuration says, or leaves it as it is.
-    pub fn apply(&mut self, config: &Config) -> Result<Change, RunError> {
+    /// Builds what this configuration needs besides what runs; starts nothing.
+    pub fn prepare(&self, config: &Config) -> Result<Prepared, RunError> {
         let shared = self.shared.anew(config)?;
         let mut ready = Vec::new();
         for source in &config.sources {
@@ -84,7 +88,11 @@ impl Fleet {
                 ready.push(prepare(source, config, &shared)?);
             }
         }
-        // From here on nothing fails that was not there already.
+        Ok(Prepared { shared, ready })
+    }
+
+    /// Makes the fleet what this configuration says.
+    pub fn apply(&mut self, Prepared { shared, mut ready }: Prepared, config: &Config) -> Result<Change, RunError> {
         self.shared = shared;
         let mut change = Change::default();
         self.done.retain(|name, _| config.sources.iter().any(|source| source.name == *name));
@@ -193,13 +201,17 @@ fn source_thread(
     items: &mpsc::Sender<Item>,
 ) {
     let pending: RefCell<Option<Arc<Plan>>> = RefCell::new(None);
+    let mut pictures = (plan.max_pixels, plan.jpeg_quality);
     let replan = || {
         if !plans.has_changed().unwrap_or(false) {
             return None;
         }
         let plan = Arc::clone(&plans.borrow_and_update());
-        match StillEncoder::new(plan.max_pixels, plan.jpeg_quality) {
+        let wanted = (plan.max_pixels, plan.jpeg_quality);
+        let stills = (wanted != pictures).then(|| StillEncoder::new(wanted.0, wanted.1)).transpose();
+        match stills {
             Ok(stills) => {
+                pictures = wanted;
                 let cutting = plan.cutting;
                 pending.replace(Some(plan));
                 Some(Replan { cutting, stills })
@@ -210,8 +222,7 @@ fn source_thread(
             }
         }
     };
-    let first = Replan { cutting: plan.cutting, stills };
-    cut_anew(spec, &Retry::default(), first, replan, stop, |message| {
+    cut_anew(spec, &Retry::default(), plan.cutting, stills, replan, stop, |message| {
         if matches!(message, FromSource::Cut(Cut::SessionBegan, _))
             && let Some(plan) = pending.take()
             && items.blocking_send(Item::Plan(plan)).is_err()

@@ -39,6 +39,9 @@ impl Guarding {
 
     /// Examines a panel, says who failed, and looks after it from then on. Nothing should be judged before this returns.
     pub async fn begin(mut self, panel: Arc<Panel>, config: &Config) -> Result<Guarded, RunError> {
+        if !asks(config) {
+            return Ok(Guarded { panel, _task: JoinSet::new() });
+        }
         let mut guard = self.guard(&panel, config).await?;
         self.tell(&panel, guard.start().await).await;
         Ok(self.spawn(panel, guard, false))
@@ -46,10 +49,14 @@ impl Guarding {
 
     /// The same while sessions go on; a judge counts as unproven until it is examined.
     pub async fn begin_meanwhile(self, panel: Arc<Panel>, config: &Config) -> Result<Guarded, RunError> {
-        let guard = self.guard(&panel, config).await?;
+        if !asks(config) {
+            return Ok(Guarded { panel, _task: JoinSet::new() });
+        }
+        // At once, and whatever comes of the guard: sessions may begin meanwhile.
         if config.panel.canary {
             (0..panel.judges().len()).for_each(|judge| panel.set_proof(judge, Proof::Unproven));
         }
+        let guard = self.guard(&panel, config).await?;
         Ok(self.spawn(panel, guard, true))
     }
 
@@ -75,6 +82,9 @@ impl Guarding {
     }
 
     async fn tell(&mut self, panel: &Panel, changes: Vec<Change>) {
+        if changes.is_empty() {
+            return;
+        }
         for Change { index, proof, detail } in changes {
             let Some(judge) = panel.judges().get(index) else { continue };
             let judge = Arc::clone(&judge.config().name);
@@ -97,4 +107,9 @@ impl Guarding {
             tracing::error!("{aside} of {all} judges are set aside: no window can be called present or absent");
         }
     }
+}
+
+/// Whether judges are asked about the built-in clips at all, which are some work to encode.
+fn asks(config: &Config) -> bool {
+    config.panel.canary || config.panel.fingerprint.is_some()
 }

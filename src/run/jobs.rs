@@ -2,12 +2,15 @@
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, TryRecvError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError, bounded};
 
-use super::cut::FRAMES;
 use super::interrupted;
 use crate::source::{Incoming, Retry, Spec, supervise};
+
+/// Frames that may wait between a source's threads and who takes them: about a second of both streams.
+const FRAMES: usize = 64;
 
 /// Does `work` on every item, on `jobs` threads; `done` gets each result with its item's number, in the order they come, in the
 /// calling thread. No item is begun after `stop` is disconnected or `done` answered false; what is under way is finished.
@@ -47,25 +50,39 @@ pub fn in_parallel<T: Sync, R: Send>(
     })
 }
 
-/// Plays a source to its end or until `each` answers false; `each` gets everything in order, in the calling thread.
+/// Plays a source to its end or until `each` answers false; `each` gets everything in order, in the calling thread, and None where
+/// nothing came for a tenth of a second.
 ///
 /// # Errors
 /// The system gives no thread.
-pub fn play(spec: &Spec, stop: &Receiver<Infallible>, mut each: impl FnMut(Incoming) -> bool) -> std::io::Result<()> {
+pub fn play(
+    spec: &Spec,
+    retry: &Retry,
+    stop: &Receiver<Infallible>,
+    mut each: impl FnMut(Option<Incoming>) -> bool,
+) -> std::io::Result<()> {
     let (frames, incoming) = bounded(FRAMES);
+    // The source stops when the program does, or when this function returns.
     let (own_stop, source_stop) = bounded::<Infallible>(0);
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name(format!("src:{}", spec.name));
-        thread.spawn_scoped(scope, move || supervise(spec, &Retry::default(), frames, source_stop))?;
+        thread.spawn_scoped(scope, move || supervise(spec, retry, frames, source_stop))?;
         let mut own_stop = Some(own_stop);
-        for message in incoming {
+        loop {
             if own_stop.is_some() && stop.try_recv() == Err(TryRecvError::Disconnected) {
                 own_stop = None;
             }
+            let message = match incoming.recv_timeout(Duration::from_millis(100)) {
+                Ok(message) => Some(message),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
             if !each(message) {
                 break;
             }
         }
+        // Before the scope waits for the source's thread, which ends by this.
+        drop((own_stop, incoming));
         Ok(())
     })
 }

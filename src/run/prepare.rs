@@ -22,11 +22,6 @@ use crate::watch::measure::{Desk, desk, work};
 use crate::watch::{Judges, Plan, session_settings};
 use crate::window::Cutting;
 
-/// A full window closes at the latest when one stream is this far past its end, and the other is not there.
-const STALL: MediaTime = MediaTime::from_millis(2000);
-/// In a file the streams may be stored further apart than a camera would send them.
-const STALL_IN_A_FILE: MediaTime = MediaTime::from_millis(20_000);
-
 /// A configured source as it is run; its pipeline is built once on the way, so that a mistake is found now.
 pub(super) fn spec(source: &SourceConfig, config: &Config) -> Result<Spec, SourceError> {
     let location = match &source.input {
@@ -71,10 +66,9 @@ fn cutting_of(live: bool, config: &Config) -> Cutting {
     Cutting {
         window: config.window.window,
         hop: config.window.hop,
-        stall: if live { STALL } else { STALL_IN_A_FILE },
-        live,
         session_gap: MediaTime::from_duration(config.session.session_gap),
         max_session: config.session.max_session.filter(|_| live),
+        ..if live { Cutting::LIVE } else { Cutting::RECORDING }
     }
 }
 
@@ -130,8 +124,7 @@ impl Shared {
     pub fn anew(&self, config: &Config) -> Result<Self, RunError> {
         let needs = matches!(config.judging, Judging::Cues { .. }) || config.gate.require != GateRequire::None;
         if needs && !self.measures {
-            crate::gate::load_library()?;
-            // It has appeared since.
+            // The library may have appeared since.
             return Self::new(config);
         }
         let same = config.judging == self.judging && config.panel == self.panel;
@@ -195,6 +188,7 @@ fn measurers(config: &Config) -> Result<Vec<Measurer>, RunError> {
         return Ok(Vec::new());
     }
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let threads = (cores / CORES_A_THREAD).clamp(1, MOST_THREADS);
+    // A source has one window at the desk at a time.
+    let threads = (cores / CORES_A_THREAD).clamp(1, MOST_THREADS).min(config.sources.len().max(1));
     (0..threads).map(|_| Ok(Measurer::new(&models)?)).collect()
 }

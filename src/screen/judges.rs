@@ -45,6 +45,8 @@ impl Judge {
                 "set aside"
             }
             (Some((JudgeState::Failing, _)), _) => "failing",
+            (Some((JudgeState::Degraded, _)), None | Some(Said::Voted(..))) => "degraded",
+            (Some((JudgeState::Unproven, _)), None | Some(Said::Voted(..))) => "unproven",
             (_, None) => "not heard yet",
             (_, Some(Said::Voted(..))) => "answers",
             (_, Some(Said::Abstained(_))) => "abstained",
@@ -61,9 +63,9 @@ impl Judge {
     #[must_use]
     pub fn remark(&self) -> &str {
         match (&self.change, &self.why) {
-            (Some((JudgeState::Failing | JudgeState::SetAside, detail)), _) => detail,
-            (_, Some(why)) => why,
-            (_, None) => "",
+            (None | Some((JudgeState::Healthy | JudgeState::Unproven, _)), Some(why)) => why,
+            (None | Some((JudgeState::Healthy, _)), None) => "",
+            (Some((_, detail)), _) => detail,
         }
     }
 
@@ -141,5 +143,29 @@ impl Judges {
 
     pub(super) fn changed(&mut self, change: &JudgeChange) {
         self.named(&change.judge).change = Some((change.state, clean(&change.detail)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::judge::proof::{Fault, Proof};
+
+    #[test]
+    fn who_votes_although_it_failed_or_was_not_found_out_is_not_called_well() {
+        let name: Arc<str> = "v1".into();
+        for (state, proof, health) in [
+            (JudgeState::Degraded, Proof::Failed(Fault::Deaf), "degraded"),
+            (JudgeState::Unproven, Proof::Unproven, "unproven"),
+            (JudgeState::SetAside, Proof::Failed(Fault::Blind), "set aside"),
+            (JudgeState::Healthy, Proof::Proven, "answers"),
+        ] {
+            let mut judges = Judges::default();
+            judges.changed(&JudgeChange { judge: name.clone(), state, proof, detail: "why".into() });
+            judges.votes(&[Vote::new(name.clone(), Answer::Present)]);
+            let judge = judges.named(&name);
+            assert_eq!((judge.health(), judge.well()), (health, state == JudgeState::Healthy));
+            assert_eq!(judge.remark(), if state == JudgeState::Healthy { "" } else { "why" });
+        }
     }
 }

@@ -22,9 +22,8 @@ pub const ROWS: usize = 200;
 pub const CELLS: usize = 24;
 /// Events that are kept in words.
 const NOTES: usize = 50;
-/// So many windows into a continuity, nothing of the one before is under way any more: a source has at most 32 before the
-/// panel.
-const CERTAINLY_OVER: u32 = 64;
+/// So many windows into a continuity, nothing of the one before is under way any more.
+const CERTAINLY_OVER: u32 = 2 * crate::watch::MOST_IN_FLIGHT;
 
 /// Where a source stands.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -139,6 +139,13 @@ pub struct Spec {
 }
 
 impl Spec {
+    /// A source that is read once to its end, as fast as it is taken.
+    #[must_use]
+    pub fn once(name: &str, location: Location, description: Description) -> Self {
+        let delay = std::time::Duration::ZERO;
+        Self { name: name.to_owned(), location, description, realtime: false, once: true, delay }
+    }
+
     /// Live sources never wait for the rest of the program, and their gaps are measured by arrival.
     #[must_use]
     pub const fn is_live(&self) -> bool {

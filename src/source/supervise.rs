@@ -293,14 +293,11 @@ mod tests {
     #[test]
     #[allow(clippy::disallowed_methods, reason = "the test is both ends of the channel")]
     fn the_end_is_told_even_when_a_stop_meets_a_full_channel() {
-        let spec = Spec {
-            name: "a".into(),
-            location: Location::File("/does/not/exist.mp4".into()),
-            description: Description::shipped("file.gst", None).unwrap(),
-            realtime: false,
-            once: true,
-            delay: Duration::ZERO,
-        };
+        let spec = Spec::once(
+            "a",
+            Location::File("/does/not/exist.mp4".into()),
+            Description::shipped("file.gst", None).unwrap(),
+        );
         let (sender, incoming) = crossbeam_channel::bounded(1);
         sender.send(Incoming::StreamEnded(Stream::Audio)).unwrap();
         let (running, stop) = crossbeam_channel::bounded(0);

@@ -15,14 +15,7 @@ fn plan() -> (Jobs, Arc<Plan>) {
     let config = Config::build(RawConfig::default(), Overrides::default(), &|_| None).unwrap();
     let (desk, jobs) = desk(1);
     let plan = Plan {
-        cutting: Cutting {
-            window: config.window.window,
-            hop: config.window.hop,
-            stall: MediaTime::from_millis(2000),
-            live: true,
-            session_gap: MediaTime::from_millis(60_000),
-            max_session: None,
-        },
+        cutting: Cutting::LIVE,
         max_pixels: config.window.max_pixels,
         jpeg_quality: config.window.jpeg_quality,
         codec: config.window.clip_codec,

@@ -160,6 +160,19 @@ pub struct Cutting {
 }
 
 impl Cutting {
+    /// A recording in windows of five seconds, one after the other, where nothing else is configured. In a file the streams may be
+    /// stored further apart than a camera would send them.
+    pub const RECORDING: Self = Self {
+        window: MediaTime::from_millis(5000),
+        hop: MediaTime::from_millis(5000),
+        stall: MediaTime::from_millis(20_000),
+        live: false,
+        session_gap: MediaTime::MAX,
+        max_session: None,
+    };
+    /// The same of a live source.
+    pub const LIVE: Self = Self { stall: MediaTime::from_millis(2000), live: true, ..Self::RECORDING };
+
     /// Pictures of a full window.
     #[must_use]
     pub fn pictures(&self) -> usize {

@@ -344,7 +344,8 @@ fn a_new_plan_holds_from_the_next_session_on() {
     for (n, frame) in pictures(secs(0.0), 1000, 25, 1, 0).into_iter().enumerate() {
         if n == 30 {
             let marked = Box::new(|time, _: &u32| Some(Still { time, width: 9, height: 9, jpeg: Bytes::new() }));
-            timeline.replan(Cutting { hop: secs(2.5), ..old }, marked);
+            timeline.replan(Cutting { hop: secs(2.5), ..old }, Some(marked));
+            timeline.replan(Cutting { hop: secs(2.5), ..old }, None);
         }
         let arrival = frame.time();
         timeline.frame(frame, arrival, 0, &mut out);

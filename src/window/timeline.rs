@@ -31,7 +31,7 @@ pub struct Timeline<R> {
     /// Whether the whole recording so far is one continuity.
     unbroken: bool,
     /// How the next session is cut, where that differs.
-    next: Option<(Cutting, Keep<R>)>,
+    next: Option<(Cutting, Option<Keep<R>>)>,
 }
 
 struct Session {
@@ -90,8 +90,10 @@ impl<R> Timeline<R> {
         }
     }
 
-    /// From the next session on, windows are cut so and pictures kept so. A session keeps what it began with.
-    pub fn replan(&mut self, cutting: Cutting, keep: Keep<R>) {
+    /// From the next session on, windows are cut so and pictures kept so (None: as they are). A session keeps what it began with.
+    pub fn replan(&mut self, cutting: Cutting, keep: Option<Keep<R>>) {
+        // Where several plans come within a session, the latest of each counts.
+        let keep = keep.or_else(|| self.next.take().and_then(|(_, keep)| keep));
         self.next = Some((cutting, keep));
     }
 
@@ -187,7 +189,8 @@ impl<R> Timeline<R> {
     fn begin(&mut self, arrival: MediaTime, hole: MediaTime, out: &mut Vec<Cut>) {
         if self.session.is_none() {
             if let Some((cutting, keep)) = self.next.take() {
-                (self.cutting, self.keep) = (cutting, Some(keep));
+                self.cutting = cutting;
+                self.keep = keep.or_else(|| self.keep.take());
             }
             out.push(Cut::SessionBegan);
         }

@@ -2,8 +2,8 @@
 # Builds what `make conformance` runs: vLLM on CPU, ms-swift, and tiny Qwen3-Omni models with random weights.
 #
 # Everything comes from PyPI, pinned by the lock files beside this one (versions and hashes), and goes to
-# ${AHWATCH_CONFORMANCE:-${XDG_CACHE_HOME:-~/.cache}/ahwatch-conformance}: about 5 GB downloaded, 7 GB on disk. What is there and
-# made from the same inputs is kept, so a second run needs no network. Python 3.11 or newer, x86-64. --clean removes it.
+# ${AHWATCH_CONFORMANCE:-${XDG_CACHE_HOME:-~/.cache}/ahwatch-conformance}: 7.6 GB on disk. What is there and
+# made from the same inputs is kept, so a second run needs no network. Python 3.11 to 3.13, x86-64. --clean removes it.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${AHWATCH_CONFORMANCE:-${XDG_CACHE_HOME:-$HOME/.cache}/ahwatch-conformance}

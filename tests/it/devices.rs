@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::books::books_are_exact;
 use crate::kit::behaviour::Needs;
 use crate::kit::endpoint::{Endpoint, Judge, Seen};
 use crate::kit::media::Recipe;
 use crate::kit::pipewire::Desktop;
 use crate::kit::pulse::SoundServer;
 use crate::kit::run::{Run, Running, ahwatch};
-use crate::watch_file::{LIMIT, books_are_exact, ended, labels, panel, three};
+use crate::watch_file::{LIMIT, ended, labels, panel, three};
 
 /// A judge of sound that says Yes to what comes from these windows of the source.
 fn listener(windows: &[u64]) -> Endpoint {

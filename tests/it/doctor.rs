@@ -204,3 +204,26 @@ fn a_fingerprint_is_saved_of_a_panel_that_is_in_order_and_compared() {
         run.stdout
     );
 }
+
+#[test]
+fn the_fingerprint_of_the_file_may_be_saved_anew_and_is_compared_without_the_canary() {
+    let endpoint = Endpoint::start([("v1", Judge::default())]);
+    let dir = tempfile::tempdir().unwrap();
+    let table = std::fs::read_to_string(panel(dir.path(), &endpoint.base_url(), &["v1"], "")).unwrap();
+    let file = dir.path().join("ahwatch.toml");
+    std::fs::write(&file, format!("{table}\n[panel]\nfingerprint = \"fp.toml\"\ncanary = false\n")).unwrap();
+    let (config, saved) = (file.to_str().unwrap(), dir.path().join("fp.toml"));
+    let doctor = |more: &[&str], code| {
+        ahwatch(["doctor", "--json", "--config", config].iter().chain(more)).finish(LIMIT).expect_code(code)
+    };
+    assert!(check(&doctor(&[], 1), "configuration", "values").contains("doctor --save"));
+    // Without the canary nobody knows whether the judge is worth saving.
+    let name = saved.to_str().unwrap();
+    assert!(check(&doctor(&["--save", name], 1), "fingerprint", name).contains("not saved"));
+    std::fs::write(&file, format!("{table}\n[panel]\nfingerprint = \"fp.toml\"\n")).unwrap();
+    assert_eq!(check(&doctor(&["--save", name], 0), "fingerprint", name), "ok: saved");
+    std::fs::write(&file, format!("{table}\n[panel]\nfingerprint = \"fp.toml\"\ncanary = false\n")).unwrap();
+    assert!(check(&doctor(&[], 0), "judge v1", "fingerprint").starts_with("ok: as on"));
+    endpoint.set_senses("v1", Senses { shift: -0.7, ..Senses::default() });
+    assert!(check(&doctor(&[], 1), "judge v1", "fingerprint").contains("off by 0.7000"));
+}

@@ -2,12 +2,13 @@
 
 use serde_json::Value;
 
+use crate::books::books_are_exact;
 use crate::kit::endpoint::{Endpoint, Judge};
 use crate::kit::media::Recipe;
 use crate::kit::rtsp::{Camera, Show};
 use crate::kit::run::{Finished, ahwatch};
 use crate::kit::scenes::{faces, made, speech, test_picture, test_sound};
-use crate::watch_file::{LIMIT, books_are_exact, ended, labels, panel, three};
+use crate::watch_file::{LIMIT, ended, labels, panel, three};
 
 fn sample() -> String {
     format!("{}/examples/media/interview.mp4", env!("CARGO_MANIFEST_DIR"))

@@ -9,6 +9,7 @@
 )]
 
 mod bah;
+mod books;
 mod canary;
 mod cli;
 mod conformance;

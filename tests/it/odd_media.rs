@@ -3,12 +3,13 @@
 
 use serde_json::Value;
 
+use crate::books::books_are_exact;
 use crate::kit::behaviour::Needs;
 use crate::kit::endpoint::{Endpoint, Judge};
 use crate::kit::media::{Container, Recipe};
 use crate::kit::rtsp::{Camera, Show};
 use crate::kit::run::{Finished, ahwatch};
-use crate::watch_file::{LIMIT, books_are_exact, by_first_picture, labels, linspace, lost_windows, panel, three};
+use crate::watch_file::{LIMIT, by_first_picture, labels, linspace, lost_windows, panel, three};
 
 /// One judge that looks at the pictures only.
 fn looker() -> Endpoint {

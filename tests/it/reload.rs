@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::books::books_are_exact;
 use crate::kit::run::{Running, ahwatch};
-use crate::watch_file::{LIMIT, books_are_exact};
+use crate::watch_file::LIMIT;
 
 struct Scene {
     file: PathBuf,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::books::books_are_exact;
 use crate::kit::endpoint::{Endpoint, Judge, Mode, Seen};
 use crate::kit::media::{self, Container, Recipe};
 use crate::kit::run::{Finished, ahwatch};
@@ -197,17 +198,6 @@ fn rolling_windows_overlap_and_the_books_stay_exact() {
     // The fourth is partial: 7.5 s to the end.
     assert_eq!(starts, [0.0, 2.5, 5.0, 7.5]);
     books_are_exact(&run.events());
-}
-
-/// Every second of the session is on exactly one account, and the accounts sum to its length.
-pub fn books_are_exact(events: &[Value]) {
-    let data = ended(events);
-    let of = |value: &Value| value.as_f64().unwrap_or(0.0);
-    let coverage = &data["coverage"];
-    let total = of(&data["span"]["end_secs"]);
-    let accounts = ["judged", "skipped", "dropped", "lost"];
-    let sum = accounts.iter().map(|k| of(&coverage[k]["total_secs"])).sum::<f64>() + of(&coverage["tail_secs"]);
-    assert!((sum - total).abs() < 1e-6, "{sum} of {total}: {coverage:#}");
 }
 
 #[test]

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::books::books_are_exact;
 use crate::kit::endpoint::{Endpoint, Judge};
 use crate::kit::media::Recipe;
 use crate::kit::proxy::{self, Proxy};
 use crate::kit::rtsp::{Camera, Show};
 use crate::kit::run::{Running, ahwatch};
-use crate::watch_file::{LIMIT, books_are_exact, by_first_picture, ended, labels, linspace, panel, three};
+use crate::watch_file::{LIMIT, by_first_picture, ended, labels, linspace, panel, three};
 
 /// Starts `watch` on an address.
 fn watch(url: &str, endpoint: &Endpoint, models: &[&str], more: &[&str]) -> Running {

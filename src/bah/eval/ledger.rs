@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::bah::BahError;
 use crate::bah::run_dir::{AnswerLine, INFO, Run, RunInfo, SAMPLES, Said, VIDEOS, VideoLine, Windows};
 use crate::bah::run_dir::{lines_of, read_info};
+use crate::judge::AbstentionReason;
 use crate::run::RunError;
 
 /// Held while an evaluation writes.
@@ -186,17 +187,8 @@ fn write(file: &mut File, line: &impl serde::Serialize) -> std::io::Result<()> {
 /// Whether a judge has said its last word on a clip. What failed on the way (no connection, no time, a server's error) is asked
 /// again when the evaluation goes on; an answer that could not be read is an answer.
 pub(super) fn is_settled(line: &AnswerLine) -> bool {
-    const FAILURES: [&str; 8] = [
-        "deadline",
-        "unreachable",
-        "unauthorized",
-        "unknown_model",
-        "refused",
-        "rate_limited",
-        "server_error",
-        "not_a_completion",
-    ];
-    line.answer != Said::Abstained || !line.reason.as_deref().is_some_and(|reason| FAILURES.contains(&reason))
+    let may_pass = |word: &str| AbstentionReason::parse(word).is_some_and(AbstentionReason::may_pass);
+    line.answer != Said::Abstained || !line.reason.as_deref().is_some_and(may_pass)
 }
 
 /// What is different between the run in the directory and the one that is wanted.

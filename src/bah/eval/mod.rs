@@ -11,8 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::protocol::{PAPER_RELEASE, prompt_digest};
 use super::run_dir::{DatasetInfo, FORMAT, JudgeInfo, RunInfo, Secs, VideoInfo, WindowInfo};
-use super::{Dataset, Split, Video, digest};
+use super::{Dataset, Split, Video};
 use crate::config::{ClipCodec, Config, JudgeConfig, Judging};
+use crate::digest::sha256;
 use crate::judge::Label;
 use crate::judge::prompt::PromptPart;
 
@@ -59,7 +60,7 @@ pub fn describe(dataset: &Dataset, config: &Config, wanted: Wanted) -> RunInfo {
         dataset: DatasetInfo {
             release: RELEASES.iter().find(|(known, _)| *known == sizes).map(|(_, name)| (*name).to_owned()),
             split: wanted.split.as_str().into(),
-            digest: digest(list.iter().map(String::as_bytes)),
+            digest: sha256(&list),
             videos_in_split: all.len(),
             participants_elsewhere: elsewhere,
         },

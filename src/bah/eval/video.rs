@@ -10,13 +10,13 @@ use tokio::sync::mpsc;
 
 use super::ledger::is_settled;
 use crate::bah::algorithm::clip_name;
-use crate::bah::digest;
 use crate::bah::run_dir::{AnswerLine, JudgeInfo, Said, ScoreLine, Secs, Unjudged, VideoInfo, VideoLine, Windows};
 use crate::bah::score::vote;
 use crate::config::ClipCodec;
+use crate::digest::sha256;
 use crate::encode::{ClipSet, clips};
-use crate::judge::openai::Judge;
 use crate::judge::panel::{Due, Panel};
+use crate::judge::prompt::Accepts;
 use crate::judge::{Answer, LostReason, Outcome, Verdict, Vote, WindowId};
 use crate::run::{FromSource, blocking};
 use crate::session::{Session, SessionSettings};
@@ -53,8 +53,8 @@ pub struct VideoTask {
     pub live: bool,
 }
 
-/// The digests of what was sent, by the size of pictures.
-type Digests = BTreeMap<u32, String>;
+/// The digest of what each judge was sent, in panel order.
+type Digests = Vec<Option<String>>;
 
 fn secs(span: Span) -> Secs {
     Secs { start_secs: span.start().as_secs_f64(), end_secs: span.end().as_secs_f64() }
@@ -131,14 +131,14 @@ impl VideoTask {
         let due = if self.live { Due::After(at.into()) } else { Due::AfterSending };
         let fresh = self.panel.judge(&set, &asks, due).await;
         let mut votes = Vec::new();
-        for ((judge, asked), new) in self.judges.iter().zip(&asks).zip(fresh) {
+        for (n, ((judge, asked), new)) in self.judges.iter().zip(&asks).zip(fresh).enumerate() {
             if let (Some(line), false) = (settled(judge), *asked) {
                 votes.push(vote(line));
                 continue;
             }
             let mut line = self.line(judge, &new, id, span);
             line.clip = clip_name(&self.stem, None, part);
-            line.media_sha256 = (new.attempts > 0).then(|| self.digest_for(judge, &digests)).flatten();
+            line.media_sha256 = digests.get(n).cloned().flatten().filter(|_| new.attempts > 0);
             tell.send(Told::Sample(Box::new(line))).await.ok()?;
             votes.push(new);
         }
@@ -147,6 +147,7 @@ impl VideoTask {
 
     async fn encode(&self, window: Window) -> (ClipSet, Digests) {
         let (codec, sizes, video) = (self.codec, self.panel.clip_sizes(), self.info.id.clone());
+        let judges: Vec<_> = self.panel.judges().iter().map(|j| (j.config().accepts, j.config().max_pixels)).collect();
         let encoded = blocking(move || {
             let set = match clips(&window, codec, &sizes) {
                 Ok(set) => set,
@@ -156,22 +157,15 @@ impl VideoTask {
                     ClipSet::new()
                 }
             };
-            let mut digests = Digests::new();
-            for size in sizes {
-                if let Some(clip) = set.get(size) {
-                    let parts = [clip.video(), clip.audio()];
-                    digests.insert(size, digest(parts.into_iter().flatten().map(|part| &part[..])));
-                }
-            }
+            let digest = |accepts: Accepts, max_pixels: u32| {
+                let clip = set.fitting(max_pixels, accepts.video)?;
+                let parts = [clip.video().filter(|_| accepts.video), clip.audio().filter(|_| accepts.audio)];
+                Some(sha256(parts.into_iter().flatten()))
+            };
+            let digests = judges.into_iter().map(|(accepts, max_pixels)| digest(accepts, max_pixels)).collect();
             (set, digests)
         });
         encoded.await.unwrap_or_default()
-    }
-
-    fn digest_for(&self, judge: &JudgeInfo, digests: &Digests) -> Option<String> {
-        let config = self.panel.judges().iter().map(Judge::config).find(|config| *config.name == *judge.name)?;
-        let fitting = digests.get(&config.max_pixels).filter(|_| config.accepts.video);
-        fitting.or_else(|| digests.values().next()).cloned()
     }
 
     fn line(&self, judge: &JudgeInfo, vote: &Vote, id: WindowId, span: Span) -> AnswerLine {

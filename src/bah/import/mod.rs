@@ -13,11 +13,12 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::BahError;
 use super::metrics::{Abstentions, Confusion, Rates};
 use super::run_dir::{AnswerLine, DatasetInfo, FORMAT, JudgeInfo, Run, RunInfo, Said, Secs};
 use super::run_dir::{VideoInfo, VideoLine, WindowInfo};
 use super::score::{Scored, VideoResult};
-use super::{BahError, digest};
+use crate::digest::sha256;
 use crate::judge::Label;
 use crate::judge::answer::parse_answer;
 use crate::judge::tally::majority;
@@ -304,7 +305,7 @@ fn run(files: &[PathBuf], found: &BTreeMap<String, Found>) -> Run {
             dataset: DatasetInfo {
                 release: None,
                 split: "test".into(),
-                digest: digest(list.iter().map(String::as_bytes)),
+                digest: sha256(&list),
                 videos_in_split: videos.len(),
                 participants_elsewhere: BTreeMap::new(),
             },

@@ -108,18 +108,9 @@ pub fn hashed(file: &Path) -> std::io::Result<FileRecord> {
     loop {
         let count = opened.read(&mut block)?;
         if count == 0 {
-            return Ok(FileRecord { bytes, sha256: hex(&hasher.finalize()) });
+            return Ok(FileRecord { bytes, sha256: crate::digest::finish(hasher) });
         }
         bytes += count as u64;
         hasher.update(&block[..count]);
     }
-}
-
-/// SHA-256 of a text, in hexadecimal.
-pub fn hash(text: &str) -> String {
-    hex(&Sha256::digest(text.as_bytes()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).filter_map(|n| char::from_digit(n.into(), 16)).collect()
 }

@@ -4,9 +4,10 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::record::{ClipRecord, Record, hash};
+use super::record::{ClipRecord, Record};
 use super::{Preparing, Rows};
 use crate::bah::{Dataset, Interval, VideoPath};
+use crate::digest::sha256;
 use crate::judge::Label;
 use crate::time::MediaTime;
 
@@ -106,7 +107,7 @@ pub(super) fn rows(videos: &[Prepared<'_>], rows: &Rows, seed: u64, clips: &Path
     let mut all: Vec<(String, Value)> = Vec::new();
     for video in videos {
         for clip in &video.record.clips {
-            all.push((hash(&format!("{seed}:{}", clip.name)), row(clip, video.label, rows, clips)));
+            all.push((sha256([format!("{seed}:{}", clip.name)]), row(clip, video.label, rows, clips)));
         }
     }
     all.sort_by(|a, b| a.0.cmp(&b.0));

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::run_dir::{AnswerLine, Run};
 use super::score::VideoResult;
+use crate::digest::sha256;
 use crate::judge::prompt::SHIPPED;
 
 /// How bad it is.
@@ -63,7 +64,7 @@ const NAMES: usize = 5;
 /// SHA-256 of a judge's words: the prompt's text with its tags, and the system message.
 #[must_use]
 pub fn prompt_digest(prompt: &str, system: &str) -> String {
-    super::digest([prompt.trim_end_matches(['\r', '\n']), "\n", system].map(str::as_bytes))
+    sha256([prompt.trim_end_matches(['\r', '\n']), "\n", system])
 }
 
 /// The digest of the trained prompt with the published system message.

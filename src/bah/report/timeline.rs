@@ -2,8 +2,9 @@
 
 use maud::{Markup, html};
 
+use crate::alert::event::LabelWord;
 use crate::bah::run_dir::{Said, Secs, VideoInfo};
-use crate::bah::score::{ClipResult, LabelWord, Scored, VideoResult};
+use crate::bah::score::{ClipResult, Scored, VideoResult};
 
 /// The videos of a run in three groups, those to look at first first.
 pub(super) fn timelines(scored: &Scored, infos: &[VideoInfo]) -> Markup {

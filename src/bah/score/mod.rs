@@ -17,13 +17,14 @@ use serde::Serialize;
 pub use compare::{Between, between};
 pub use level::{Kind, Level, Measured, System};
 pub(crate) use replay::vote;
-pub use replay::{ClipResult, LabelWord, UnjudgedTime, VideoResult};
+pub use replay::{ClipResult, UnjudgedTime, VideoResult};
 
 use super::import::Released;
 use super::metrics::{Abstentions, Bootstrap, Case, Confusion, Independent, McNemar, Pair, Rates};
 use super::metrics::{independent_vote, mcnemar, pair};
 use super::protocol::{self, Finding};
 use super::run_dir::{DatasetInfo, JudgeInfo, Run, Said, VideoInfo};
+use crate::alert::event::LabelWord;
 use level::{Systems, level};
 
 /// What `format` says in the JSON.

@@ -6,56 +6,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::alert::event::LabelWord;
 use crate::bah::run_dir::{AnswerLine, Run, Said, Secs, VideoInfo, VideoLine, Windows};
 use crate::judge::tally::{Tally, tally};
-use crate::judge::{Abstention, AbstentionReason, Answer, DropReason, Label, LostReason, Outcome};
+use crate::judge::{Abstention, AbstentionReason, Answer, DropReason, LostReason, Outcome};
 use crate::judge::{Score, Verdict, Vote, WindowId};
 use crate::session::{Session, SessionSettings, Summary};
 use crate::time::{MediaTime, Span};
-
-/// A label as its word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LabelWord {
-    /// A/H.
-    Present,
-    /// No A/H.
-    Absent,
-    /// Neither can be said.
-    Undecided,
-}
-
-impl From<Label> for LabelWord {
-    fn from(label: Label) -> Self {
-        match label {
-            Label::Present => Self::Present,
-            Label::Absent => Self::Absent,
-            Label::Undecided => Self::Undecided,
-        }
-    }
-}
-
-impl LabelWord {
-    /// Yes, No, or nothing.
-    #[must_use]
-    pub const fn answer(self) -> Option<bool> {
-        match self {
-            Self::Present => Some(true),
-            Self::Absent => Some(false),
-            Self::Undecided => None,
-        }
-    }
-
-    /// In lower case.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Present => "present",
-            Self::Absent => "absent",
-            Self::Undecided => "undecided",
-        }
-    }
-}
 
 /// What came of one video.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -147,16 +104,10 @@ pub(crate) fn vote(line: &AnswerLine) -> Vote {
         }
     };
     Vote {
-        judge: line.judge.as_str().into(),
-        answer,
         score: line.score.map(|score| Score { p_yes: score.p_yes, label_mass: score.label_mass }),
-        cues: None,
         latency: Duration::from_secs_f64(line.latency_ms.clamp(0.0, 1e9) / 1e3),
         attempts: line.attempts,
-        raw: None,
-        base_url: None,
-        tokens: None,
-        flag: None,
+        ..Vote::new(line.judge.as_str().into(), answer)
     }
 }
 

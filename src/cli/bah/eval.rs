@@ -99,8 +99,6 @@ pub(super) fn run(options: &Options) -> Exit {
     }
 }
 
-/// Without the feature [`Via::Rtsp`] was refused before.
-#[cfg(not(feature = "rtsp-server"))]
 async fn evaluate(
     config: &Config,
     options: &Options,
@@ -108,21 +106,12 @@ async fn evaluate(
     stop: impl Future<Output = ()>,
     tell: impl FnMut(&Progress),
 ) -> Result<Progress, EvalError> {
-    crate::run::evaluate(config, &options.root, ledger, None, stop, tell).await
-}
-
-#[cfg(feature = "rtsp-server")]
-async fn evaluate(
-    config: &Config,
-    options: &Options,
-    ledger: &mut Ledger,
-    stop: impl Future<Output = ()>,
-    tell: impl FnMut(&Progress),
-) -> Result<Progress, EvalError> {
-    if options.via == Via::File {
-        return crate::run::evaluate(config, &options.root, ledger, None, stop, tell).await;
+    // Without the feature it was refused before.
+    #[cfg(feature = "rtsp-server")]
+    if options.via == Via::Rtsp {
+        return crate::run::evaluate_by_rtsp(config, &options.root, ledger, stop, tell).await;
     }
-    crate::run::evaluate_by_rtsp(config, &options.root, ledger, stop, tell).await
+    crate::run::evaluate(config, &options.root, ledger, None, stop, tell).await
 }
 
 /// Everything that can be wrong before anything runs.

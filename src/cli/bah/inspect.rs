@@ -8,7 +8,7 @@ use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 
 use super::super::Exit;
-use super::{default_jobs, progress};
+use super::{behind_a_bar, default_jobs};
 use crate::bah::inspect::{Finding, Inspecting, Level, Report, SplitReport, inspect};
 
 /// Findings of one kind that are shown to people.
@@ -40,25 +40,13 @@ pub(super) fn run(options: &Options) -> Exit {
         jobs: options.jobs.map_or_else(default_jobs, usize::from),
     };
     let root = options.root.clone();
-    let work = move |stop: &crossbeam_channel::Receiver<std::convert::Infallible>| {
-        let bar = progress("videos opened");
-        let report = inspect(&root, &inspecting, stop, |done, all| {
-            bar.set_length(all as u64);
-            bar.set_position(done as u64);
-        });
-        bar.finish_and_clear();
-        report
-    };
-    let report = match crate::run::interruptible(work) {
+    let report = match behind_a_bar("videos opened", move |stop, tell| inspect(&root, &inspecting, stop, tell)) {
         Ok(Ok(report)) => report,
         Ok(Err(error)) => {
             eprintln!("{error}");
             return Exit::Refused;
         }
-        Err(error) => {
-            eprintln!("no thread could be started: {error}");
-            return Exit::Failed;
-        }
+        Err(exit) => return exit,
     };
     let json = options.json || !std::io::stdout().is_terminal();
     let text = if json { serde_json::to_string_pretty(&report).unwrap_or_default() + "\n" } else { shown(&report) };

@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::super::Exit;
-use super::{default_jobs, progress};
+use super::{behind_a_bar, default_jobs};
 use crate::bah::prepare::{Outcome, PrepareError, Preparing, Rows, prepare, read_prompt};
 use crate::bah::{Dataset, Split};
 use crate::time::MediaTime;
@@ -77,25 +77,13 @@ pub(super) fn run(options: &Options) -> Exit {
         seed: options.seed,
         relative: options.relative,
     };
-    let work = move |stop: &crossbeam_channel::Receiver<std::convert::Infallible>| {
-        let bar = progress("videos");
-        let outcome = prepare(&dataset, &preparing, stop, |done, all| {
-            bar.set_length(all as u64);
-            bar.set_position(done as u64);
-        });
-        bar.finish_and_clear();
-        outcome
-    };
-    let outcome = match crate::run::interruptible(work) {
+    let outcome = match behind_a_bar("videos", move |stop, tell| prepare(&dataset, &preparing, stop, tell)) {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(error)) => {
             eprintln!("{error}");
             return if matches!(error, PrepareError::Output(_)) { Exit::Failed } else { Exit::Refused };
         }
-        Err(error) => {
-            eprintln!("no thread could be started: {error}");
-            return Exit::Failed;
-        }
+        Err(exit) => return exit,
     };
     for (video, reason) in &outcome.failed {
         eprintln!("{video}: {reason}");

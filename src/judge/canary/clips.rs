@@ -1,14 +1,13 @@
 //! The built-in clips, encoded as windows are. The files and how they were made: `models/canary/`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use sha2::{Digest as _, Sha256};
 
 use super::CanaryClip;
 use crate::config::ClipCodec;
+use crate::digest::sha256;
 use crate::encode::{Clip, ClipSet, EncodeError, clips};
 use crate::judge::WindowId;
 use crate::time::{MediaTime, Span};
@@ -74,14 +73,7 @@ impl Clips {
 /// SHA-256 of a clip's files, hexadecimal: of the MP4, then the WAV.
 #[must_use]
 pub fn hash(clip: &Clip) -> String {
-    let mut hash = Sha256::new();
-    for file in [clip.video(), clip.audio()].into_iter().flatten() {
-        hash.update(file);
-    }
-    hash.finalize().iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    sha256([clip.video(), clip.audio()].into_iter().flatten())
 }
 
 fn window(moving: bool, secs: u32, speech_at: Option<u32>) -> Window {

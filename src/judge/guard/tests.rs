@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use super::*;
 use crate::judge::AbstentionReason;
 use crate::judge::canary::LabelLogprobs;
+use crate::judge::fingerprint::Fingerprint;
 use crate::judge::fingerprint::{ClipFingerprint, JudgeFingerprint, TOLERANCE};
 use crate::judge::prompt::Prompt;
 
@@ -74,11 +75,12 @@ fn fingerprint(names: &[&str]) -> Fingerprint {
 }
 
 fn guard<'a>(played: &'a Played, names: &[&str], canary: bool, fingerprinted: bool) -> Guard<&'a Played> {
-    let rules = Rules {
+    let rules = PanelConfig {
         canary,
-        fingerprint: fingerprinted.then(|| fingerprint(names)),
-        every: Duration::from_hours(1),
-        tolerance: TOLERANCE,
+        allow_degraded: false,
+        fingerprint: fingerprinted.then(|| ("panel.fp.toml".into(), fingerprint(names))),
+        fingerprint_every: Duration::from_hours(1),
+        fingerprint_tolerance: TOLERANCE,
     };
     Guard::over(played, rules, &names.iter().map(|name| config(name)).collect::<Vec<_>>())
 }

@@ -37,7 +37,7 @@ pub struct Replica {
     authorization: Option<HeaderValue>,
     key: Option<Secret>,
     waits: Mutex<Waits>,
-    models: tokio::sync::Mutex<Option<(Instant, String)>>,
+    models: tokio::sync::Mutex<Option<(Instant, Option<String>)>>,
 }
 
 /// Until when this judge does not ask here.
@@ -127,14 +127,18 @@ impl Replica {
     pub(super) async fn models(&self) -> Option<String> {
         let mut known = self.models.lock().await;
         match &*known {
-            Some((at, models)) if at.elapsed() < LIST_FOR => return Some(models.clone()),
+            Some((at, models)) if at.elapsed() < LIST_FOR => return models.clone(),
             _ => {}
         }
-        let list = self.get_json("models", LIST_TIME).await.ok()?;
-        let names: Vec<_> = list["data"].as_array()?.iter().filter_map(|model| model["id"].as_str()).collect();
-        let models = clean_message(&names.join(", "), self.key.as_ref(), LIST_CHARS);
+        let list = self.get_json("models", LIST_TIME).await.ok();
+        let listed = list.as_ref().and_then(|list| list["data"].as_array());
+        let models = listed.map(|models| {
+            let names: Vec<_> = models.iter().filter_map(|model| model["id"].as_str()).collect();
+            clean_message(&names.join(", "), self.key.as_ref(), LIST_CHARS)
+        });
+        // Also that it does not say: windows must not ask and wait for it each time.
         *known = Some((Instant::now(), models.clone()));
-        Some(models)
+        models
     }
 
     /// One request for a completion.

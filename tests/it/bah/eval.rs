@@ -259,6 +259,26 @@ fn a_panel_that_is_away_is_told_and_asked_again_when_it_is_back() {
     assert!(scored["judges"][1]["abstained"].as_object().unwrap().is_empty(), "{}", scored["judges"]);
 }
 
+/// Its circuit opens after five windows; those that are not even sent are no answers either.
+#[test]
+fn a_server_that_is_gone_for_good_ends_the_evaluation_and_is_asked_again_when_it_is_back() {
+    let endpoint = endpoint();
+    let place = place(&endpoint);
+    let out = place.out("run");
+    let text = std::fs::read_to_string(&place.panel).unwrap();
+    std::fs::write(&place.panel, text.replace("[[judge]]", "[[judge]]\ndeadline_ms = 1000")).unwrap();
+    endpoint.set(Mode::status(503));
+    let finished = place.eval(&dataset(), &out, &[]).finish(LIMIT).expect_code(1);
+    assert!(finished.stderr.contains("failed on 12 clips in a row"), "{}", finished.stderr);
+    assert!(lines(&out, "samples.jsonl").iter().any(|line| line["reason"] == "circuit_open"));
+    endpoint.set(Mode::Ok);
+    place.eval(&dataset(), &out, &[]).finish(LIMIT).expect_code(0);
+    let scored = score(&out);
+    for judge in scored["judges"].as_array().unwrap() {
+        assert!(judge["abstained"].as_object().unwrap().is_empty(), "{judge}");
+    }
+}
+
 #[test]
 fn a_video_that_cannot_be_read_costs_that_video() {
     let endpoint = endpoint();

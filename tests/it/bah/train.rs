@@ -1,4 +1,4 @@
-//! `ahwatch bah train`, with a program in ms-swift's place: the real one trains a tiny model in the conformance run.
+//! `ahwatch bah train`, with a program in ms-swift's place; docs/bah.md says how the real one was tried.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};

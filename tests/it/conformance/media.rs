@@ -3,13 +3,11 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use ahwatch::config::ClipCodec;
 use ahwatch::encode::{ClipSet, StillEncoder, clips};
 use ahwatch::run::{FromSource, cut};
 use ahwatch::source::{Description, Location, Retry, Spec};
-use ahwatch::time::MediaTime;
 use ahwatch::window::{Cut, Cutting};
 
 use crate::kit::media::Recipe;
@@ -67,26 +65,15 @@ impl Media {
 
 /// The clips of a recording's windows, with their pictures and values of sound.
 fn windows(recording: &Path, codec: ClipCodec) -> Vec<(ClipSet, usize, usize)> {
-    let spec = Spec {
-        name: "conformance".into(),
-        location: Location::File(recording.to_owned()),
-        description: Description::shipped("file.gst", None).expect("shipped"),
-        realtime: false,
-        once: true,
-        delay: Duration::ZERO,
-    };
-    let cutting = Cutting {
-        window: MediaTime::from_millis(5000),
-        hop: MediaTime::from_millis(5000),
-        stall: MediaTime::from_millis(20_000),
-        live: false,
-        session_gap: MediaTime::MAX,
-        max_session: None,
-    };
+    let spec = Spec::once(
+        "conformance",
+        Location::File(recording.to_owned()),
+        Description::shipped("file.gst", None).expect("shipped"),
+    );
     let stills = StillEncoder::new(MAX_PIXELS, 90).expect("GStreamer");
     let (_running, stop) = crossbeam_channel::bounded(0);
     let mut found = Vec::new();
-    cut(&spec, &Retry::default(), cutting, stills, &stop, |message| {
+    cut(&spec, &Retry::default(), Cutting::RECORDING, stills, &stop, |message| {
         match message {
             FromSource::Cut(Cut::Window(window), _) => {
                 let set = clips(&window, codec, &BTreeSet::from([MAX_PIXELS])).expect("encoded");

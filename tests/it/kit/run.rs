@@ -272,6 +272,6 @@ mod tests {
 
     #[test]
     fn the_program_runs() {
-        ahwatch(Vec::<String>::new()).finish(LIMIT);
+        ahwatch(Vec::<String>::new()).finish(LIMIT).expect_code(2);
     }
 }
