@@ -12,7 +12,7 @@
 //!
 //! - `cut`: a cutting thread. `fleet`: the sources that run, and which come and go. `prepare`: from the configuration to
 //!   what a source runs with. `guarding`: the task that looks after a panel. `output`: the thread that writes events.
-//!   `signals`: what the system asks. [`terminal`]: the live screen's. `jobs`, `eval`: recordings in parallel, offline.
+//!   `signals`: what the system asks. `whip`: the sockets of browsers that join. [`terminal`]: the live screen's. `jobs`, `eval`: recordings in parallel, offline.
 
 #![allow(clippy::disallowed_methods, reason = "this is the place that the bans on spawning point to")]
 
@@ -25,6 +25,7 @@ mod output;
 mod prepare;
 mod signals;
 pub mod terminal;
+mod whip;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -40,6 +41,7 @@ pub use eval::{Progress, evaluate};
 pub use jobs::{in_parallel, interruptible, play};
 pub use output::printer;
 pub use signals::{hangups, interrupted};
+pub use whip::whip;
 
 use crate::alert::Event;
 use crate::config::{Config, SourceConfig};

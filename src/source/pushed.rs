@@ -195,11 +195,17 @@ pub fn pushed(name: &str) -> (FeedSender, Feed) {
 }
 
 impl FeedSender {
+    /// Whether the source has ended, so that nothing will be taken any more.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        self.common.ended.load(Ordering::SeqCst)
+    }
+
     /// Gives the source something; never waits. Media finds no place when the source is behind, and is counted; a picture after
     /// a refused one is not decoded. Beginnings and ends have places of their own.
     #[must_use = "a refused beginning or an ended source must not go unseen"]
     pub fn send(&self, pushed: Pushed) -> Taken {
-        if self.common.ended.load(Ordering::SeqCst) {
+        if self.is_ended() {
             return Taken::Ended;
         }
         let stream = match &pushed {
@@ -209,7 +215,8 @@ impl FeedSender {
         let refused = stream.map(|stream| &self.common.refused[usize::from(stream == Stream::Video)]);
         let full = refused.is_some() && self.places.len() >= PLACES;
         let before = refused.map_or(0, |refused| refused.swap(0, Ordering::Relaxed));
-        let sent = if full { Err(TrySendError::Full((pushed, before))) } else { self.places.try_send((pushed, before)) };
+        let sent =
+            if full { Err(TrySendError::Full((pushed, before))) } else { self.places.try_send((pushed, before)) };
         match sent {
             Ok(()) if stream == Some(Stream::Video) && self.common.needs_key.swap(false, Ordering::Relaxed) => {
                 Taken::NeedsKey
@@ -417,6 +424,7 @@ impl<'a> Pump<'a> {
                 common.needs_key.store(true, Ordering::Relaxed);
                 return;
             }
+            common.needs_key.store(false, Ordering::Relaxed);
         }
         let behind = input.property::<u64>("current-level-buffers") >= DECODER_BEHIND;
         let Ok(nanos) = u64::try_from(time.as_nanos()) else { return };
