@@ -11,7 +11,7 @@ use super::problem::{Place, Problems};
 use super::raw::{RawSource, table_name};
 use super::redact::{Secret, redact_url};
 use super::server::{Basis, Purpose};
-use crate::source::Microphone;
+use crate::source::{Feed, Microphone};
 
 /// One place media comes from.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,6 +54,8 @@ pub enum Input {
     Mic(Option<String>),
     /// `test:`: a live picture and sound that need no device.
     Test(Microphone),
+    /// What somebody pushes in while the program runs; never configured.
+    Pushed(Feed),
 }
 
 impl Input {
@@ -66,6 +68,7 @@ impl Input {
             Self::Webcam(device, _) => format!("webcam:{}", device.as_deref().unwrap_or("default")),
             Self::Mic(device) => format!("mic:{}", device.as_deref().unwrap_or("default")),
             Self::Test(_) => "test:".to_owned(),
+            Self::Pushed(feed) => format!("pushed:{}", feed.name()),
         }
     }
 }
@@ -324,6 +327,7 @@ fn made_name(input: &Input, names: &mut BTreeSet<String>) -> String {
         Input::Webcam(..) => Some("webcam".to_owned()),
         Input::Mic(_) => Some("mic".to_owned()),
         Input::Test(_) => Some("test".to_owned()),
+        Input::Pushed(feed) => Some(feed.name().to_owned()),
     };
     let plain: String =
         from.unwrap_or_default().chars().map(|c| if is_name_char(c) { c } else { '_' }).take(56).collect();
