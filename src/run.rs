@@ -27,6 +27,7 @@ mod jobs;
 mod member;
 mod output;
 mod prepare;
+pub mod serve;
 mod signals;
 pub mod terminal;
 mod whip;
@@ -186,6 +187,9 @@ async fn drive(
         }
     }
     fleet.apply(prepared, config)?;
+    if let Some(commands) = &commands {
+        commands.begun.send_replace(true);
+    }
     loop {
         tokio::select! {
             () = &mut stop, if !outcome.stopped => {

@@ -41,6 +41,31 @@ pub struct Leave {
     pub consent: String,
 }
 
+impl SourceConfig {
+    /// A source that is added while the program runs.
+    #[must_use]
+    pub const fn added(name: Arc<str>, input: Input) -> Self {
+        Self { name, input, pipeline: None, realtime: false, once: false, leave: None }
+    }
+
+    /// A camera that is added while the program runs: an `rtsp://` or `rtsps://` address, or `test:`.
+    ///
+    /// # Errors
+    /// It is no such address, or the name no plain one.
+    pub fn from_url(name: String, url: Secret) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        let place = Place::new("the request", "source");
+        let typed = url.expose();
+        if !(typed == "test:" || typed.starts_with("rtsp://") || typed.starts_with("rtsps://")) {
+            problems.push(&place, "url", "is no address of a camera", "write rtsp://HOST/PATH or rtsps://HOST/PATH");
+            return Err(problems);
+        }
+        let raw = RawSource { name: Some(name), url: Some(url), ..RawSource::default() };
+        let source = build_one(&raw, &place, Path::new(""), &Overrides::default(), &mut BTreeSet::new(), &mut problems);
+        source.filter(|_| problems.is_empty()).ok_or(problems)
+    }
+}
+
 /// What a source opens.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Input {

@@ -16,6 +16,7 @@ use super::{Service, hold};
 use crate::alert::EventKind;
 use crate::alert::journal::{Receipt, Role, SessionState};
 use crate::run::ControlError;
+use crate::time::wall;
 
 /// A command's last events are waited for so long before its answer is given without them.
 const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(2);
@@ -31,6 +32,18 @@ impl Service {
         }
         let view = self.view(id).await?;
         Err(Problem::conflict(format!("the session is {}: nothing can be changed in it any more", view.state)))
+    }
+
+    /// Ends a session of which nothing has come: there is nothing to judge, and no event.
+    pub(super) async fn close_unbegun(&self, id: &str) -> Result<(), Problem> {
+        let source = self.source_of(id).await?;
+        match self.control.end(&source).await {
+            Ok(()) | Err(ControlError::Unknown(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.journal.set_state(id, SessionState::Ended, wall()).await?;
+        self.closed(id).await;
+        Ok(())
     }
 
     /// Does something, then waits until the session's event of this kind was told.
@@ -116,13 +129,7 @@ pub(super) async fn end(
         let ended = service.until(&id, |kind| matches!(kind, EventKind::SessionEnded(_)), service.control.end(&source));
         ended.await?;
     } else {
-        // Nothing has come of it: there is nothing to judge, and no event.
-        match service.control.end(&source).await {
-            Ok(()) | Err(ControlError::Unknown(_)) => {}
-            Err(error) => return Err(error.into()),
-        }
-        service.journal.set_state(&id, SessionState::Ended).await?;
-        service.closed(&id).await;
+        service.close_unbegun(&id).await?;
     }
     service.audit(&caller, "ended the session", Some(&id)).await;
     seen_by(&caller, service.view(&id).await?)

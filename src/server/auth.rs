@@ -150,15 +150,17 @@ fn cookie(headers: &HeaderMap) -> Option<&str> {
     })
 }
 
-/// Where a request comes from. A proxy says for whom it asks: the last address is the one that it saw itself.
-pub(super) fn address(parts: &Parts, behind_proxy: bool) -> IpAddr {
-    let told = || {
-        let value = parts.headers.get_all("x-forwarded-for").into_iter().next_back()?.to_str().ok()?;
-        value.rsplit(',').next()?.trim().parse().ok()
-    };
+/// Where a request comes from.
+fn address(parts: &Parts, behind_proxy: bool) -> IpAddr {
     let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
-    let told = if behind_proxy { told() } else { None };
+    let told = if behind_proxy { told_by_proxy(&parts.headers) } else { None };
     told.or(peer).unwrap_or(IpAddr::from([0, 0, 0, 0]))
+}
+
+/// For whom a proxy asks: the last address is the one that it saw itself.
+pub(super) fn told_by_proxy(headers: &HeaderMap) -> Option<IpAddr> {
+    let value = headers.get_all("x-forwarded-for").into_iter().next_back()?.to_str().ok()?;
+    value.rsplit(',').next()?.trim().parse().ok()
 }
 
 #[cfg(test)]

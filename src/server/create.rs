@@ -25,6 +25,7 @@ use crate::time::wall;
 #[derive(Debug)]
 pub(super) struct Open {
     pub source: Arc<str>,
+    pub created: jiff::Timestamp,
     /// What will run once the participant has consented; None once it runs.
     pub waiting: Option<Box<(SourceConfig, SessionOptions)>>,
     /// Where a browser's media goes.
@@ -195,7 +196,8 @@ fn plan(config: &Config, caller: &Caller, id: &Arc<str>, wanted: Create) -> Resu
     };
     let options = SessionOptions { id: Arc::clone(id), rule, cues };
     let name = Arc::clone(&source.name);
-    let open = Open { source: name, waiting: Some(Box::new((source, options))), feed, url, language: wanted.language, cues };
+    let waiting = Some(Box::new((source, options)));
+    let open = Open { source: name, created: now, waiting, feed, url, language: wanted.language, cues };
     Ok((new, open))
 }
 

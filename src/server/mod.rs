@@ -12,6 +12,7 @@ mod acts;
 mod auth;
 mod consent;
 mod create;
+pub mod limit;
 pub mod live;
 mod media;
 pub mod metrics;
@@ -70,8 +71,6 @@ pub struct Service {
     open: Mutex<BTreeMap<Arc<str>, Open>>,
     told: broadcast::Sender<Arc<Told>>,
     metrics: Metrics,
-    /// The watch runs: judges were examined and sources started.
-    watching: watch::Receiver<bool>,
     streams: Arc<AtomicUsize>,
 }
 
@@ -94,7 +93,6 @@ impl Service {
         control: Control,
         journal: Journal,
         whip: Option<Whip>,
-        watching: watch::Receiver<bool>,
     ) -> Self {
         let (told, _) = broadcast::channel(BEHIND);
         Self {
@@ -106,7 +104,6 @@ impl Service {
             open: Mutex::default(),
             told,
             metrics: Metrics::new(),
-            watching,
             streams: Arc::default(),
         }
     }
@@ -131,6 +128,24 @@ impl Service {
             }
             // Nobody may listen.
             let _ = self.told.send(Arc::new(told));
+        }
+    }
+
+    /// Ends sessions that nobody began while their link was valid.
+    pub async fn tidy(&self, now: jiff::Timestamp) {
+        let config = self.config();
+        let old = now.checked_sub(config.server.join_for).unwrap_or(jiff::Timestamp::MIN);
+        let stale: Vec<Arc<str>> = {
+            let live = hold(&self.live);
+            let open = hold(&self.open);
+            let waits = open.iter().filter(|(id, open)| open.created < old && live.session(id).is_none());
+            waits.map(|(id, _)| Arc::clone(id)).collect()
+        };
+        for id in stale {
+            tracing::info!(session = %id, "nobody joined while the link was valid; it is ended");
+            if let Err(problem) = self.close_unbegun(&id).await {
+                tracing::warn!(session = %id, "not ended: {problem:?}");
+            }
         }
     }
 

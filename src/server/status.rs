@@ -49,7 +49,7 @@ impl Service {
     /// Why nothing can be judged now; empty: it can.
     pub(super) fn not_ready(&self) -> Vec<String> {
         let mut reasons = Vec::new();
-        if !*self.watching.borrow() {
+        if !self.control.has_begun() {
             reasons.push("the judges are being examined; see the log".to_owned());
         }
         if let Some(panel) = self.control.panel().borrow().as_ref() {
