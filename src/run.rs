@@ -12,7 +12,8 @@
 //!
 //! - `cut`: a cutting thread. `fleet`: the sources that run, and which come and go. `prepare`: from the configuration to
 //!   what a source runs with. `guarding`: the task that looks after a panel. `output`: the thread that writes events.
-//!   `signals`: what the system asks. [`terminal`]: the live screen's. `jobs`, `eval`: recordings in parallel, offline.
+//!   `signals`: what the system asks. [`terminal`]: the live screen's. `journal`: the thread that writes the
+//!   journal. `jobs`, `eval`: recordings in parallel, offline.
 
 #![allow(clippy::disallowed_methods, reason = "this is the place that the bans on spawning point to")]
 
@@ -21,6 +22,7 @@ mod eval;
 mod fleet;
 mod guarding;
 mod jobs;
+mod journal;
 mod output;
 mod prepare;
 mod signals;
@@ -38,6 +40,7 @@ pub use cut::{FromSource, Replan, cut, cut_anew};
 pub use eval::evaluate_by_rtsp;
 pub use eval::{Progress, evaluate};
 pub use jobs::{in_parallel, interruptible, play};
+pub use journal::journal;
 pub use output::printer;
 pub use signals::{hangups, interrupted};
 

@@ -9,12 +9,14 @@ use toml::{Table, Value};
 
 use super::defaults;
 use super::gate::RawGate;
+use super::journal::RawJournal;
 use super::panel::RawPanel;
 use super::problem::{Place, Problems};
 use super::redact::Secret;
+use super::sink::RawSink;
 
-/// A configuration file: `[window]`, `[session]`, `[gate]`, `[panel]`, `[[source]]` and `[[judge]]`, all
-/// optional.
+/// A configuration file: `[window]`, `[session]`, `[gate]`, `[panel]`, `[journal]`, `[[sink]]`, `[[source]]` and `[[judge]]`,
+/// all optional.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawConfig {
@@ -30,6 +32,12 @@ pub struct RawConfig {
     /// What is asked of the judges before they are trusted.
     #[serde(default)]
     pub panel: RawPanel,
+    /// What `ahwatch serve` keeps.
+    #[serde(default)]
+    pub journal: RawJournal,
+    /// Where `ahwatch serve` sends events.
+    #[serde(default)]
+    pub sink: Vec<RawSink>,
     /// Where media comes from.
     #[serde(default)]
     pub source: Vec<RawSource>,
@@ -243,19 +251,21 @@ impl RawConfig {
                 ("session", Value::Table(table)) => raw.session = read_table(table, &place, &mut problems),
                 ("gate", Value::Table(table)) => raw.gate = read_table(table, &place, &mut problems),
                 ("panel", Value::Table(table)) => raw.panel = read_table(table, &place, &mut problems),
+                ("journal", Value::Table(table)) => raw.journal = read_table(table, &place, &mut problems),
+                ("sink", value) => raw.sink = read_array("sink", value, &name, &mut problems),
                 ("source", value) => raw.source = read_array("source", value, &name, &mut problems),
                 ("judge", value) => {
                     raw.origin.has_judges = true;
                     raw.judge = read_array("judge", value, &name, &mut problems);
                 }
-                ("window" | "session" | "gate" | "panel", _) => {
+                ("window" | "session" | "gate" | "panel" | "journal", _) => {
                     problems.push(&place, "", "is not a table", format!("write it as [{key}]"));
                 }
                 _ => problems.push(
                     &Place::new(&name, ""),
                     &key,
                     "unknown key",
-                    "known are [window], [session], [gate], [panel], [[source]] and [[judge]]",
+                    "known are [window], [session], [gate], [panel], [journal], [[sink]], [[source]] and [[judge]]",
                 ),
             }
         }
