@@ -14,7 +14,7 @@
 //!   to them. `prepare`: from the configuration to what a source runs with. `guarding`: the task that looks after a panel.
 //!   `output`: the thread that writes events. `signals`: what the system asks. [`terminal`]: the live screen's.
 //!   `jobs`, `eval`: recordings in parallel, offline.
-//! - [`serve`]: the service's topology. `whip`: the sockets of browsers that join.
+//! - [`serve`]: the service's topology. `journal`: the thread that writes the journal. `whip`: the sockets of browsers that join.
 
 #![allow(clippy::disallowed_methods, reason = "this is the place that the bans on spawning point to")]
 
@@ -25,6 +25,7 @@ mod fleet;
 mod guarding;
 mod jobs;
 mod member;
+mod journal;
 mod output;
 mod prepare;
 pub mod serve;
@@ -46,6 +47,7 @@ pub use cut::{FromSource, cut};
 pub use eval::evaluate_by_rtsp;
 pub use eval::{Progress, evaluate};
 pub use jobs::{in_parallel, interruptible, play};
+pub use journal::journal;
 pub use output::printer;
 pub use signals::{hangups, interrupted};
 pub use whip::whip;

@@ -137,6 +137,17 @@ impl From<&Event> for CloudEvent {
     }
 }
 
+impl CloudEvent {
+    /// The same; an alert says whether it stands in the journal.
+    #[must_use]
+    pub fn durable(mut self, durable: bool) -> Self {
+        if let Data::AlertRaised(alert) = &mut self.data {
+            alert.durable = Some(durable);
+        }
+        self
+    }
+}
+
 fn data(head: Head, event: &Event) -> Data {
     match &event.kind {
         EventKind::SessionStarted(settings) => Data::SessionStarted(session::started(head, settings)),
