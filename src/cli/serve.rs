@@ -119,8 +119,10 @@ async fn serve(config: Config, options: &Options) -> Exit {
 fn reconfigure(options: &Options, running: &Config) -> Result<Config, String> {
     let config = configure(options)?;
     if config.server != running.server || config.journal != running.journal || config.sinks != running.sinks {
-        return Err("[server], [controller], [journal] and [[sink]] are read at the start only: start the service again"
-            .to_owned());
+        return Err(
+            "[server], [controller], [journal] and [[sink]] are read at the start only: start the service again"
+                .to_owned(),
+        );
     }
     Ok(config)
 }

@@ -23,7 +23,7 @@ use tower_governor::GovernorLayer;
 use tower_governor::governor::GovernorConfigBuilder;
 
 use super::{Outcome, RunError, control, run_controlled};
-use crate::config::{Config, ServerConfig};
+use crate::config::Config;
 use crate::server::limit::{ByAddress, too_fast};
 use crate::server::whip::Limits;
 use crate::server::{Service, router};
@@ -86,7 +86,8 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) -> Result<Outcome, ServeError> {
     let server = config.server.clone();
-    let listener = std::net::TcpListener::bind(server.listen).map_err(|error| ServeError::Listen(server.listen, error))?;
+    let listener =
+        std::net::TcpListener::bind(server.listen).map_err(|error| ServeError::Listen(server.listen, error))?;
     listener.set_nonblocking(true).map_err(|error| ServeError::Listen(server.listen, error))?;
     let address = listener.local_addr().map_err(|error| ServeError::Listen(server.listen, error))?;
     if server.listen.port() == 0 && config.server.public_url == format!("http://{}", server.listen) {
@@ -99,13 +100,13 @@ pub async fn serve(
     let whip = super::whip::whip(server.media_listen, &server.media_addresses, Limits::default())
         .await
         .map_err(|error| ServeError::Listen(server.media_listen, error))?;
-    let journal = super::journal::journal(&config.journal)?;
+    let journal = super::journal::journal(&config.journal, &config.sinks)?;
     let (current, configs) = watch::channel(Arc::new(config.clone()));
     let (control, commands) = control();
     let service = Arc::new(Service::new(configs, control, journal.clone(), Some(whip.clone())));
 
     let mut tasks = JoinSet::new();
-    let sinks = super::sinks::sinks(&config.sinks, &journal).map_err(ServeError::Sink)?;
+    // SINKS
     let (events, told) = mpsc::channel(WAITING);
     let hub = tokio::spawn(hub(told, Arc::clone(&service)));
     let handle = Handle::new();
@@ -120,7 +121,11 @@ pub async fn serve(
     let app = router(Arc::clone(&service)).layer(GovernorLayer::new(Arc::clone(&limit)).error_handler(too_fast));
     tasks.spawn(listen(listener, tls, handle.clone(), app));
     tasks.spawn(tidy(Arc::clone(&service), move || limit.limiter().retain_recent()));
-    let _ = listening.send(Listening { api: address, public_url: config.server.public_url.clone(), media: whip.addresses().to_vec() });
+    let _ = listening.send(Listening {
+        api: address,
+        public_url: config.server.public_url.clone(),
+        media: whip.addresses().to_vec(),
+    });
 
     // The pages read the same configuration as the watch.
     let (pass, passed) = mpsc::channel(1);
@@ -142,7 +147,7 @@ pub async fn serve(
     // It ends with the watch, which had the last sender.
     let _ = hub.await;
     drop(tasks);
-    sinks.stop().await;
+    // SINKS2
     journal.close().await;
     Ok(outcome?)
 }

@@ -201,7 +201,7 @@ pub(super) async fn withdraw(
     };
     hold(&service.live).forget(&id);
     service.closed(&id).await;
-    let receipt = service.journal.withdraw(&id, caller.actor()).await?;
+    let receipt = service.journal.withdraw(&id, caller.actor(), wall()).await?;
     service.audit(&caller, "withdrew the consent", Some(&id)).await;
     match left {
         Some(error) => Err(error.into()),
@@ -219,7 +219,8 @@ pub(super) async fn receipt(
     Named(id): Named<String>,
 ) -> Result<Json<ReceiptView>, Problem> {
     caller.of_session(&id, Role::Viewer)?;
-    let found = service.read(move |reader| reader.receipt_of(&id)).await?;
-    found.map(|receipt| Json(receipt.into())).ok_or_else(|| Problem::not_found("no consent of this session was withdrawn"))
+    let found = service.read(move |reader| reader.receipt(&id)).await?;
+    found
+        .map(|receipt| Json(receipt.into()))
+        .ok_or_else(|| Problem::not_found("no consent of this session was withdrawn"))
 }
-

@@ -96,13 +96,16 @@ impl FromRequestParts<Arc<Service>> for Caller {
             (None, Some(token)) => {
                 let reads = matches!(parts.method, Method::GET | Method::HEAD);
                 if !reads && !parts.headers.contains_key(OURS) {
-                    let what = "a request by cookie needs the header X-Ahwatch: 1, which shows that a page of ours made it";
+                    let what =
+                        "a request by cookie needs the header X-Ahwatch: 1, which shows that a page of ours made it";
                     return Err(Problem::forbidden(what));
                 }
                 token
             }
             (None, None) => {
-                return Err(Problem::unauthorized("send Authorization: Bearer TOKEN; `ahwatch token create` makes one"));
+                return Err(Problem::unauthorized(
+                    "send Authorization: Bearer TOKEN; `ahwatch token create` makes one",
+                ));
             }
         };
         let address = address(parts, service.behind_proxy());

@@ -9,8 +9,8 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::auth::Caller;
-use super::problem::{Body, Named, Problem, ProblemBody};
 use super::create::Language;
+use super::problem::{Body, Named, Problem, ProblemBody};
 use super::sessions::seen_by;
 use super::view::OwnSession;
 use super::{Service, hold, pages};
@@ -40,15 +40,15 @@ pub struct JoinPage {
     keeps: Keeps,
 }
 
-/// How long what is kept is kept, days; null: until somebody deletes it. Pictures and sound are not kept at all.
+/// How long what is kept is kept, days. Pictures and sound are not kept at all.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Keeps {
     /// Labels and times of windows.
-    events_days: Option<u32>,
+    events_days: u32,
     /// Alerts and what was made of them.
-    alerts_days: Option<u32>,
+    alerts_days: u32,
     /// Who looked at what.
-    audit_days: Option<u32>,
+    audit_days: u32,
     /// Whether clips are recorded, which is off unless the operator said `--record`.
     recorded: bool,
 }
@@ -75,11 +75,15 @@ pub(super) async fn page(State(service): State<Arc<Service>>, caller: Caller) ->
     let view = service.view(&id).await?;
     service.audit(&caller, "opened the participant's page", Some(&id)).await;
     let config = service.config();
-    let cues = hold(&service.open).get(&id).is_some_and(|open| open.cues);
+    let cues = hold(&service.open).get(id.as_str()).is_some_and(|open| open.cues);
     let (judges, mut endpoints): (Vec<_>, Vec<_>) = match &config.judging {
         Judging::Panel(judges) if !cues => (
             judges.iter().map(|judge| judge.name.to_string()).collect(),
-            judges.iter().flat_map(|judge| &judge.base_urls).filter_map(|url| url.host_str().map(str::to_owned)).collect(),
+            judges
+                .iter()
+                .flat_map(|judge| &judge.base_urls)
+                .filter_map(|url| url.host_str().map(str::to_owned))
+                .collect(),
         ),
         Judging::Panel(_) | Judging::Cues { .. } => Default::default(),
     };
@@ -88,8 +92,8 @@ pub(super) async fn page(State(service): State<Arc<Service>>, caller: Caller) ->
     Ok(Json(JoinPage {
         session: view.into(),
         controller: config.server.controller.clone(),
-        text_version: pages::TEXT_VERSION.to_owned(),
-        language: hold(&service.open).get(&id).and_then(|open| open.language),
+        text_version: pages::text_version().to_owned(),
+        language: hold(&service.open).get(id.as_str()).and_then(|open| open.language),
         ice_servers: config.server.ice_servers.clone(),
         judges,
         endpoints,
@@ -116,8 +120,8 @@ pub(super) async fn give(
     if caller.role != Role::Participant {
         return Err(Problem::forbidden("nobody can consent for the participant"));
     }
-    if agreement.text_version != pages::TEXT_VERSION {
-        let what = format!("the text has changed to version {}; show that one", pages::TEXT_VERSION);
+    if agreement.text_version != pages::text_version() {
+        let what = format!("the text has changed to version {}; show that one", pages::text_version());
         return Err(Problem::conflict(what));
     }
     let view = service.view(&id).await?;

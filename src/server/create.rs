@@ -13,7 +13,7 @@ use super::auth::Caller;
 use super::problem::{Body, Problem, ProblemBody};
 use super::view::SessionView;
 use super::{Service, hold};
-use crate::alert::journal::{ConsentRecord, NewSession, Role, SessionState};
+use crate::alert::journal::{ConsentRecord, NewSession, Role, SessionState, Token};
 use crate::config::redact::Secret;
 use crate::config::{Basis, Config, Input, Purpose, SourceConfig};
 use crate::run::SessionOptions;
@@ -212,7 +212,8 @@ impl Service {
         let mut all = hold(&self.open);
         let most = config.server.max_sessions;
         if all.len() >= most {
-            let what = format!("{most} sessions run or wait, which is the limit ([server] max_sessions); end one first");
+            let what =
+                format!("{most} sessions run or wait, which is the limit ([server] max_sessions); end one first");
             return Err(Problem::too_many(what).after(30));
         }
         let configured = |url: &Secret| {
@@ -225,7 +226,10 @@ impl Service {
             return Err(Problem::conflict("this camera is watched already; end its session first"));
         }
         if named || all.values().any(|other| other.source == open.source) {
-            return Err(Problem::conflict(format!("a source named {:?} is there already; choose another", open.source)));
+            return Err(Problem::conflict(format!(
+                "a source named {:?} is there already; choose another",
+                open.source
+            )));
         }
         all.insert(Arc::clone(id), open);
         Ok(())
@@ -242,8 +246,14 @@ impl Service {
         if kind == "webrtc" {
             let config = self.config();
             let expires = wall().checked_add(config.server.join_for).ok();
-            let name = format!("participant of {id}");
-            let token = self.journal.new_token(&name, Role::Participant, Some(&id), expires).await?;
+            let token = Token {
+                name: format!("participant-{id}"),
+                role: Role::Participant,
+                session: Some(id.to_string()),
+                created: wall(),
+                expires,
+            };
+            let token = self.journal.new_token(token).await?;
             view.join_url = Some(format!("{}/join/{token}", config.server.public_url));
             view.join_token = Some(token);
             self.audit(caller, "made the participant's link", Some(&id)).await;
@@ -258,7 +268,7 @@ impl Service {
         let (source, options) = *waiting;
         let added = self.control.add(source, options).await;
         if let Err(error) = added {
-            self.journal.set_state(id, SessionState::Ended).await?;
+            self.journal.set_state(id, SessionState::Ended, wall()).await?;
             return Err(error.into());
         }
         Ok(())

@@ -31,6 +31,7 @@ impl KeyExtractor for ByAddress {
 
 /// The refusal.
 #[must_use]
+#[allow(clippy::needless_pass_by_value, reason = "the layer gives it away")]
 pub fn too_fast(error: GovernorError) -> Response<Body> {
     match error {
         GovernorError::TooManyRequests { wait_time, .. } => {

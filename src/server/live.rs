@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::alert::journal::{SessionState, Told};
 use crate::alert::{Event, EventKind, event};
-use crate::session::{Replica, SessionSettings};
+use crate::session::{Replica, SessionSettings, Summary};
 
 /// Every session that runs, and every source.
 #[derive(Debug, Default)]
@@ -46,7 +46,13 @@ impl Running {
         }
     }
 
-    /// Its books so far: the fields of `ah.session.ended.v1`.
+    /// Its books so far.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        self.replica.summary()
+    }
+
+    /// The same on the wire: the fields of `ah.session.ended.v1`.
     #[must_use]
     pub fn books(&self) -> Value {
         event::books(&self.replica.summary())

@@ -20,9 +20,7 @@ use crate::alert::journal::Role;
 const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
 
 pub(super) fn routes() -> Router<Arc<Service>> {
-    Router::new()
-        .route("/whip/{session}", post(offer))
-        .route("/whip/{session}/{resource}", delete(leave).patch(add))
+    Router::new().route("/whip/{session}", post(offer)).route("/whip/{session}/{resource}", delete(leave).patch(add))
 }
 
 impl From<WhipError> for Problem {

@@ -13,7 +13,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::alert::journal::Told;
 use crate::alert::{AlertAbout, EventKind, LostTime, UnjudgedWindow, WindowQuality};
-use crate::judge::{Answer, Vote};
+use crate::judge::{Answer, DropReason, LostReason, SkipReason, Vote};
 use crate::time::MediaTime;
 
 /// The media type of [`Metrics::text`].
@@ -168,14 +168,22 @@ impl Metrics {
             coverage: Gauge::default(),
         };
         let r = &mut all.registry;
-        r.register("windows", "Windows by what became of them; the reason of a judged one is its label", all.windows.clone());
+        r.register(
+            "windows",
+            "Windows by what became of them; the reason of a judged one is its label",
+            all.windows.clone(),
+        );
         r.register_with_unit(
             "session_time",
             "Session time by what became of it; overlapping windows count each for itself",
             Unit::Seconds,
             all.seconds.clone(),
         );
-        r.register("votes", "Votes by judge: present, absent, not_asked, or the reason of an abstention", all.votes.clone());
+        r.register(
+            "votes",
+            "Votes by judge: present, absent, not_asked, or the reason of an abstention",
+            all.votes.clone(),
+        );
         r.register_with_unit(
             "judge_answer",
             "From a window's first request to the judge's answer or its giving up",
@@ -183,7 +191,11 @@ impl Metrics {
             all.latency.clone(),
         );
         r.register("judge_requests", "Requests to a judge, repeated ones included", all.requests.clone());
-        r.register("judge_tokens", "Tokens by judge, where its server tells: prompt, audio, video, completion", all.tokens.clone());
+        r.register(
+            "judge_tokens",
+            "Tokens by judge, where its server tells: prompt, audio, video, completion",
+            all.tokens.clone(),
+        );
         r.register("alerts", "Alerts raised, about a session or an episode", all.alerts.clone());
         r.register_with_unit("stage", "Time of a stage: panel, journal", Unit::Seconds, all.stages.clone());
         r.register_with_unit(
@@ -192,9 +204,17 @@ impl Metrics {
             Unit::Seconds,
             all.offset.clone(),
         );
-        r.register("source_losses", "Times that a source went away; those of the API are counted as \"added\"", all.losses.clone());
+        r.register(
+            "source_losses",
+            "Times that a source went away; those of the API are counted as \"added\"",
+            all.losses.clone(),
+        );
         r.register("events_not_durable", "Events that were told before the journal took them", all.not_durable.clone());
-        r.register("source_up", "Whether a source gives frames; of those of the API the number that does", all.up.clone());
+        r.register(
+            "source_up",
+            "Whether a source gives frames; of those of the API the number that does",
+            all.up.clone(),
+        );
         r.register("sessions", "Sessions that are not over, by state", all.sessions.clone());
         r.register("outbox_pending", "Events that wait for a receiver", all.pending.clone());
         r.register("outbox_dead", "Events that a receiver never took", all.dead.clone());
@@ -224,9 +244,9 @@ impl Metrics {
                 self.votes(&judged.votes);
                 self.quality(judged.quality.as_ref());
             }
-            EventKind::WindowSkipped(of, reason) => self.unjudged("skipped", &reason.to_string(), length, of),
-            EventKind::WindowDropped(of, reason) => self.unjudged("dropped", &reason.to_string(), length, of),
-            EventKind::WindowLost(of, LostTime::Lost(reason)) => self.unjudged("lost", &reason.to_string(), length, of),
+            EventKind::WindowSkipped(of, reason) => self.unjudged("skipped", skip_word(reason), length, of),
+            EventKind::WindowDropped(of, reason) => self.unjudged("dropped", drop_word(*reason), length, of),
+            EventKind::WindowLost(of, LostTime::Lost(reason)) => self.unjudged("lost", lost_word(*reason), length, of),
             EventKind::WindowLost(of, LostTime::Tail) => self.unjudged("lost", "tail", length, of),
             EventKind::AlertRaised(alert) => {
                 let about = match alert.about {
@@ -290,7 +310,7 @@ impl Metrics {
                 ];
                 for (kind, count) in kinds {
                     if let Some(count) = count {
-                        self.tokens.get_or_create(&JudgeTokens { judge: judge.clone(), kind }).inc_by(count.into());
+                        self.tokens.get_or_create(&JudgeTokens { judge: judge.clone(), kind }).inc_by(count);
                     }
                 }
             }
@@ -335,5 +355,28 @@ impl Metrics {
         // Writing into a String does not fail.
         let _ = encode(&mut text, &self.registry);
         text
+    }
+}
+
+const fn skip_word(reason: &SkipReason) -> &'static str {
+    match reason {
+        SkipReason::Gate(_) => "gate",
+        SkipReason::EarlyStop => "early_stop",
+        SkipReason::Paused => "paused",
+    }
+}
+
+const fn drop_word(reason: DropReason) -> &'static str {
+    match reason {
+        DropReason::Overload => "overload",
+        DropReason::Shutdown => "shutdown",
+    }
+}
+
+const fn lost_word(reason: LostReason) -> &'static str {
+    match reason {
+        LostReason::MissingMedia => "missing_media",
+        LostReason::AllAbstained => "all_abstained",
+        LostReason::Outage => "outage",
     }
 }

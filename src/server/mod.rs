@@ -8,6 +8,8 @@
 //! - `stream`: events as they happen. `status`: health, judges, sinks. [`metrics`]. `pages`: the files of `web/`.
 //! - [`whip`]: WebRTC. `media`: its HTTP part (RFC 9725).
 
+#![allow(unused_qualifications, reason = "utoipa's macros write paths in full")]
+
 mod acts;
 mod auth;
 mod consent;
@@ -43,22 +45,24 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::alert::journal::{Audit, Journal, Reader, Told};
+use crate::alert::journal::{Audit, Journal, Reader, SessionState, Told};
 use crate::alert::{Event, EventKind};
 use crate::config::Config;
 use crate::run::Control;
 use crate::time::{monotonic, wall};
 use auth::Caller;
-use live::Live;
-use metrics::Metrics;
-use problem::Problem;
 use create::Open;
+use live::Live;
+use metrics::{Metrics, Snapshot};
+use problem::Problem;
 use whip::Whip;
 
 /// No body of a request is larger, bytes.
 const MOST_BODY: usize = 256 * 1024;
 /// Events that a slow reader of the stream may be behind before it is cut; it resumes by id.
 const BEHIND: usize = 1024;
+/// What the sources of the API are called in metrics.
+const ADDED: &str = "added";
 
 /// What all handlers share.
 pub struct Service {
@@ -88,12 +92,7 @@ fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Service {
     /// A service over a watch and a journal. `whip` is None where no browser can join.
     #[must_use]
-    pub fn new(
-        config: watch::Receiver<Arc<Config>>,
-        control: Control,
-        journal: Journal,
-        whip: Option<Whip>,
-    ) -> Self {
+    pub fn new(config: watch::Receiver<Arc<Config>>, control: Control, journal: Journal, whip: Option<Whip>) -> Self {
         let (told, _) = broadcast::channel(BEHIND);
         Self {
             config,
@@ -120,7 +119,7 @@ impl Service {
         self.metrics.stage(metrics::Stage::Journal, began.elapsed());
         for told in told {
             hold(&self.live).apply(&told);
-            self.metrics.count(&told);
+            self.metrics.count(&told, self.metric_name(&told.event.source));
             if let (EventKind::SessionEnded(_) | EventKind::SessionWithdrawn(_), Some(id)) =
                 (&told.event.kind, &told.event.session)
             {
@@ -146,6 +145,50 @@ impl Service {
             if let Err(problem) = self.close_unbegun(&id).await {
                 tracing::warn!(session = %id, "not ended: {problem:?}");
             }
+        }
+    }
+
+    /// What a source is called in metrics: a configured one by its name, all others alike, so that they stay few.
+    fn metric_name<'a>(&self, source: &'a str) -> &'a str {
+        if self.config.borrow().sources.iter().any(|known| &*known.name == source) { source } else { ADDED }
+    }
+
+    /// What metrics say of now.
+    fn snapshot(&self, outbox: &[crate::alert::journal::SinkState]) -> Snapshot {
+        let (live, open) = (hold(&self.live), hold(&self.open));
+        let mut sessions: BTreeMap<&'static str, i64> = BTreeMap::new();
+        let (mut judged, mut elapsed) = (0.0, 0.0);
+        for (_, running) in live.sessions() {
+            *sessions.entry(running.state().as_str()).or_default() += 1;
+            let books = running.summary();
+            judged += books.coverage.judged().as_secs_f64();
+            elapsed += books.elapsed.as_secs_f64();
+        }
+        for (_, open) in open.iter().filter(|(id, _)| live.session(id).is_none()) {
+            let state =
+                if open.waiting.is_some() { SessionState::AwaitingConsent } else { SessionState::AwaitingMedia };
+            *sessions.entry(state.as_str()).or_default() += 1;
+        }
+        let running =
+            |source: &str| live.sessions().any(|(_, r)| &*r.source == source && r.state() != SessionState::Away);
+        let config = self.config();
+        let configured = config.sources.iter().map(|source| (source.name.to_string(), running(&source.name)));
+        let added = open.values().map(|open| (ADDED.to_owned(), running(&open.source)));
+        let panel = self.control.panel().borrow().clone();
+        let judges = panel.iter().flat_map(|panel| {
+            let proofs = panel.proofs();
+            panel.judges().iter().zip(proofs).map(|(j, proof)| (j.config().name.to_string(), !panel.sets_aside(proof)))
+        });
+        let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        Snapshot {
+            sources: configured.chain(added).collect(),
+            sessions: sessions.into_iter().collect(),
+            sinks: outbox.iter().map(|sink| (sink.sink.clone(), count(sink.pending), count(sink.dead))).collect(),
+            streams: i64::try_from(self.streams.load(std::sync::atomic::Ordering::Relaxed)).unwrap_or(i64::MAX),
+            journal_writable: !self.journal.is_failing(),
+            peers: self.whip.as_ref().map_or(0, |whip| i64::try_from(whip.stats().peers).unwrap_or(i64::MAX)),
+            judges: judges.collect(),
+            coverage: (elapsed > 0.0).then(|| judged / elapsed),
         }
     }
 
@@ -178,9 +221,7 @@ impl Service {
             session: session.map(str::to_owned),
             address: Some(caller.address.to_string()),
         };
-        if let Err(error) = self.journal.audit(audit).await {
-            tracing::error!(action, "the audit has no row for this: {error}");
-        }
+        self.journal.audit(audit).await;
     }
 }
 
@@ -242,25 +283,28 @@ fn finished(mut document: OpenApi) -> OpenApi {
 pub fn router(service: Arc<Service>) -> Router {
     let (api, document) = api().split_for_parts();
     let document: Arc<str> = finished(document).to_json().unwrap_or_default().into();
-    api.route("/v1/openapi.json", axum::routing::get(move |caller: Caller| status::openapi(caller, Arc::clone(&document))))
-        .merge(media::routes())
-        .merge(pages::routes())
-        .fallback(|method: Method, uri: Uri| async move {
-            Problem::not_found(format!("nothing answers to {method} {}", without_token(uri.path())))
-        })
-        .method_not_allowed_fallback(|method: Method| async move {
-            Problem::method(format!("this address does not take {method}; /v1/openapi.json says what it takes"))
-        })
-        .with_state(service)
-        .layer(DefaultBodyLimit::max(MOST_BODY))
-        .layer(CatchPanicLayer::custom(|_| {
-            axum::response::IntoResponse::into_response(Problem::internal("the request broke off; the log says why"))
-        }))
-        .layer(fixed(header::CONTENT_SECURITY_POLICY, POLICY))
-        .layer(fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .layer(fixed(header::REFERRER_POLICY, "no-referrer"))
-        .layer(fixed(HeaderName::from_static("permissions-policy"), "camera=(self), microphone=(self), geolocation=()"))
-        .layer(SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static("no-store")))
+    api.route(
+        "/v1/openapi.json",
+        axum::routing::get(move |caller: Caller| status::openapi(caller, Arc::clone(&document))),
+    )
+    .merge(media::routes())
+    .merge(pages::routes())
+    .fallback(|method: Method, uri: Uri| async move {
+        Problem::not_found(format!("nothing answers to {method} {}", without_token(uri.path())))
+    })
+    .method_not_allowed_fallback(|method: Method| async move {
+        Problem::method(format!("this address does not take {method}; /v1/openapi.json says what it takes"))
+    })
+    .with_state(service)
+    .layer(DefaultBodyLimit::max(MOST_BODY))
+    .layer(CatchPanicLayer::custom(|_| {
+        axum::response::IntoResponse::into_response(Problem::internal("the request broke off; the log says why"))
+    }))
+    .layer(fixed(header::CONTENT_SECURITY_POLICY, POLICY))
+    .layer(fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+    .layer(fixed(header::REFERRER_POLICY, "no-referrer"))
+    .layer(fixed(HeaderName::from_static("permissions-policy"), "camera=(self), microphone=(self), geolocation=()"))
+    .layer(SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static("no-store")))
 }
 
 /// Pages run nothing but our files, load nothing from elsewhere, and stand in nobody's frame.

@@ -14,12 +14,11 @@ use super::Service;
 use super::auth::Caller;
 use super::problem::{Asked, Body, Named, Problem, ProblemBody};
 use super::view::parsed;
-use crate::alert::journal::{AlertRow, Audit, FeedbackVerdict, Role};
+use crate::alert::journal::{AlertFilter, AlertRow, Audit, Feedback, FeedbackVerdict, Role};
 use crate::time::wall;
 
 /// The events that are windows.
-const WINDOWS: [&str; 4] =
-    ["ah.window.judged.v1", "ah.window.skipped.v1", "ah.window.dropped.v1", "ah.window.lost.v1"];
+const WINDOWS: [&str; 4] = ["ah.window.judged.v1", "ah.window.skipped.v1", "ah.window.dropped.v1", "ah.window.lost.v1"];
 /// Most of one answer.
 const PAGE: usize = 1000;
 
@@ -182,7 +181,11 @@ pub(super) async fn alerts(
 impl Service {
     async fn alerts(&self, session: Option<String>, part: &Part) -> Result<Alerts, Problem> {
         let (after, limit) = part.bounds()?;
-        let rows = self.read(move |reader| reader.alerts(session.as_deref(), after, limit)).await?;
+        let rows = self
+            .read(move |reader| {
+                reader.alerts(AlertFilter { session: session.as_deref(), after, limit, ..AlertFilter::default() })
+            })
+            .await?;
         let next = rows.last().map(|row| row.seq).filter(|_| rows.len() == limit);
         Ok(Alerts { alerts: rows.iter().filter_map(alert_view).collect(), next })
     }
@@ -238,7 +241,8 @@ pub(super) async fn feedback(
         VerdictWanted::Dismissed => FeedbackVerdict::Dismissed,
         VerdictWanted::Open => FeedbackVerdict::Open,
     };
-    service.journal.feedback(&id, verdict, &wanted.note, &caller.name, wall()).await?;
+    let feedback = Feedback { verdict, note: wanted.note, by: caller.name.clone(), at: wall() };
+    service.journal.feedback(&id, feedback).await?;
     let session = id.rsplit_once('.').map(|(session, _)| session);
     service.audit(&caller, "judged an alert", session).await;
     Ok(axum::http::StatusCode::NO_CONTENT)
@@ -250,6 +254,11 @@ pub(super) async fn feedback(
 pub struct WhichAudit {
     /// Only those about this session.
     session: Option<String>,
+    /// Those after this number, which is `next` of the answer before.
+    after: Option<u64>,
+    /// Most of them, at most 1000.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<usize>,
 }
 
 /// The audit, oldest first.
@@ -258,6 +267,8 @@ pub struct AuditRows {
     /// `at`, `who`, `action`, `session`, `address`.
     #[schema(value_type = Vec<Object>)]
     rows: Vec<Audit>,
+    /// `after` for the rest; null where there is none yet.
+    next: Option<u64>,
 }
 
 /// Who looked at and did what.
@@ -270,6 +281,8 @@ pub(super) async fn audit(
     Asked(which): Asked<WhichAudit>,
 ) -> Result<Json<AuditRows>, Problem> {
     caller.needs(Role::Admin)?;
-    let rows = service.read(move |reader| reader.audit(which.session.as_deref())).await?;
-    Ok(Json(AuditRows { rows }))
+    let (after, limit) = Part { after: which.after, limit: which.limit }.bounds()?;
+    let found = service.read(move |reader| reader.audit(which.session.as_deref(), after, limit)).await?;
+    let next = found.last().map(|(number, _)| *number).filter(|_| found.len() == limit);
+    Ok(Json(AuditRows { rows: found.into_iter().map(|(_, row)| row).collect(), next }))
 }

@@ -12,7 +12,7 @@ use super::auth::Caller;
 use super::problem::{Asked, Named, Problem, ProblemBody};
 use super::view::{OwnSession, SessionView, parsed};
 use super::{Service, hold};
-use crate::alert::journal::{JournalError, Reader, Role, SessionRow, SessionState};
+use crate::alert::journal::{JournalError, Reader, Role, SessionFilter, SessionRow, SessionState};
 
 /// Most sessions of one answer.
 const PAGE: usize = 200;
@@ -42,7 +42,8 @@ impl Service {
     /// A session as it is now.
     pub(super) async fn view(&self, id: &str) -> Result<SessionView, Problem> {
         let name = id.to_owned();
-        let found = self.read(move |reader| reader.session(&name)?.map(|row| books_of(&reader, row)).transpose()).await?;
+        let found =
+            self.read(move |reader| reader.session(&name)?.map(|row| books_of(&reader, row)).transpose()).await?;
         let Some((row, ended, alerts)) = found else {
             return Err(Problem::not_found("there is no such session"));
         };
@@ -70,9 +71,9 @@ impl Service {
 
 /// The `data` of a session's end, and how many alerts it had.
 fn books_of(reader: &Reader, row: SessionRow) -> Result<(SessionRow, Option<Value>, u64), JournalError> {
-    let ended = reader.events_after(Some(&row.id), 0, &["ah.session.ended.v1"], 1)?;
-    let ended = ended.first().and_then(|(_, json)| parsed(json)).map(|mut event| event["data"].take());
-    let alerts = reader.alert_count(&row.id)?;
+    let ended = reader.last_event(&row.id, &["ah.session.ended.v1"])?;
+    let ended = ended.and_then(|(_, json)| parsed(&json)).map(|mut event| event["data"].take());
+    let alerts = reader.count_alerts(&row.id)?;
     Ok((row, ended, alerts))
 }
 
@@ -93,10 +94,11 @@ pub(super) async fn list(
     }
     // A running session's state is known here, not there.
     let found = service.read(move |reader| {
-        let rows = reader.sessions(None, which.after.as_deref(), PAGE.max(limit))?;
+        let rows = reader.sessions(SessionFilter::default(), which.after.as_deref(), PAGE.max(limit))?;
         rows.into_iter().map(|row| books_of(&reader, row)).collect::<Result<Vec<_>, _>>()
     });
-    let mut views: Vec<_> = found.await?.into_iter().map(|(row, ended, alerts)| service.shown(row, ended, alerts)).collect();
+    let mut views: Vec<_> =
+        found.await?.into_iter().map(|(row, ended, alerts)| service.shown(row, ended, alerts)).collect();
     let whole = views.len();
     let last = views.last().map(|view| view.id.clone());
     views.retain(|view| state.is_none_or(|state| view.state == state.as_str()));
@@ -140,4 +142,3 @@ pub(super) fn seen_by(caller: &Caller, view: SessionView) -> Result<Json<Value>,
     };
     value.map(Json).map_err(|error| Problem::internal(format!("the session could not be written: {error}")))
 }
-

@@ -156,8 +156,9 @@ pub(super) async fn sinks(State(service): State<Arc<Service>>, caller: Caller) -
 pub struct Version {
     /// `ahwatch`.
     name: &'static str,
-    /// Its version.
-    version: &'static str,
+    /// Its release.
+    #[serde(rename = "version")]
+    release: &'static str,
     /// The event types that it sends.
     events: Vec<&'static str>,
 }
@@ -168,7 +169,7 @@ pub struct Version {
     (status = "4XX", body = ProblemBody, content_type = "application/problem+json")))]
 pub(super) async fn version(_caller: Caller) -> Json<Version> {
     let events = crate::alert::event::TYPES.to_vec();
-    Json(Version { name: "ahwatch", version: env!("CARGO_PKG_VERSION"), events })
+    Json(Version { name: "ahwatch", release: env!("CARGO_PKG_VERSION"), events })
 }
 
 /// Whose token it is.

@@ -141,12 +141,14 @@ impl Reading {
         loop {
             if let Some((seq, json)) = self.page.pop_front() {
                 self.last = seq;
-                let kind = parsed(&json).and_then(|event| event["type"].as_str().map(str::to_owned)).unwrap_or_default();
+                let kind =
+                    parsed(&json).and_then(|event| event["type"].as_str().map(str::to_owned)).unwrap_or_default();
                 return Some(Sent::default().id(seq.to_string()).event(kind).data(&*json));
             }
             if !self.caught_up {
                 let (session, last) = (self.session.clone(), self.last);
-                let read = self.service.read(move |reader| reader.events_after(session.as_deref(), last, &[], PAGE)).await;
+                let read =
+                    self.service.read(move |reader| reader.events_after(session.as_deref(), last, &[], PAGE)).await;
                 let page = read.inspect_err(|problem| tracing::warn!("a reader of events is cut: {problem:?}")).ok()?;
                 self.caught_up = page.len() < PAGE;
                 self.page = page.into();

@@ -94,7 +94,13 @@ const ELSEWHERE: [&str; 6] = ["session", "source", "continuity", "span", "kind",
 impl SessionView {
     /// From the journal's row, with what runs of it, or with the `data` of its end.
     #[must_use]
-    pub fn new(row: SessionRow, running: Option<&Running>, away: Option<&str>, ended: Option<Value>, alerts: u64) -> Self {
+    pub fn new(
+        row: SessionRow,
+        running: Option<&Running>,
+        away: Option<&str>,
+        ended: Option<Value>,
+        alerts: u64,
+    ) -> Self {
         let over = row.state.is_over();
         let running = running.filter(|_| !over);
         let books = running.map(Running::books).or(ended);
