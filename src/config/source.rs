@@ -10,6 +10,7 @@ use super::Overrides;
 use super::problem::{Place, Problems};
 use super::raw::{RawSource, table_name};
 use super::redact::{Secret, redact_url};
+use super::server::{Basis, Purpose};
 use crate::source::Microphone;
 
 /// One place media comes from.
@@ -25,6 +26,19 @@ pub struct SourceConfig {
     pub realtime: bool,
     /// A camera's first end of stream ends the source. Always true for a file.
     pub once: bool,
+    /// By whose leave it is watched; None: not said, which is enough for `watch`.
+    pub leave: Option<Leave>,
+}
+
+/// What a source is watched for, and by whose leave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leave {
+    /// What for.
+    pub purpose: Purpose,
+    /// The reason that some purposes need.
+    pub basis: Option<Basis>,
+    /// Where the people's consent is written down.
+    pub consent: String,
 }
 
 /// What a source opens.
@@ -160,7 +174,25 @@ fn build_one(
         pipeline,
         realtime: is_file && (overrides.realtime || raw.realtime.unwrap_or(false)),
         once: is_file || overrides.once || raw.once.unwrap_or(false),
+        leave: leave(raw, place, problems),
     })
+}
+
+fn leave(raw: &RawSource, place: &Place, problems: &mut Problems) -> Option<Leave> {
+    let (Some(purpose), Some(consent)) = (raw.purpose, &raw.consent) else {
+        if raw.purpose.is_some() || raw.consent.is_some() || raw.basis.is_some() {
+            let missing = if raw.purpose.is_none() { "purpose" } else { "consent" };
+            problems.push(place, missing, "is missing", "purpose and consent go together");
+        }
+        return None;
+    };
+    if let Err(why) = purpose.permitted(raw.basis.as_ref()) {
+        problems.push(place, "purpose", purpose.as_str(), why);
+    }
+    if consent.trim().is_empty() {
+        problems.push(place, "consent", "is empty", "write where the consent of the people in it is written down");
+    }
+    Some(Leave { purpose, basis: raw.basis.clone(), consent: consent.trim().to_owned() })
 }
 
 fn file_input(path: &Path, key: &str, place: &Place, problems: &mut Problems) -> Option<Input> {
