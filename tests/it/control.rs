@@ -340,11 +340,11 @@ fn a_source_that_never_came_is_withdrawn_under_its_id() {
     let stage = Stage::open("");
     // Nobody listens there.
     let id = stage.add(stage.source("room", "url = \"rtsp://127.0.0.1:1/live\""));
-    stage.wait_for("its loss", |event| event["type"] == "ah.source.lost.v1");
+    stage.wait_for_kind(&id, "ah.source.lost.v1");
     stage.now(stage.control.pause("room", Actor::Operator)).unwrap();
     stage.now(stage.control.withdraw("room", Actor::Participant)).unwrap();
     stage.wait_for_kind(&id, WITHDRAWN);
-    assert_eq!(kinds(&stage.of(&id)), [WITHDRAWN]);
+    assert_eq!(kinds(&stage.of(&id)), ["ah.source.lost.v1", WITHDRAWN]);
     let (_, events) = stage.close();
     assert!(of_kind(&events, STARTED).is_empty());
 }
