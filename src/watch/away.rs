@@ -34,7 +34,9 @@ impl Watcher {
             Some(session) => session.note(self.continuity, Span::new(self.now, self.now), kind, wall()),
             None => {
                 self.outside += 1;
-                Event::outside(Arc::clone(&self.scope), self.outside, Arc::clone(&self.name), kind, wall())
+                let (scope, name) = (Arc::clone(&self.scope), Arc::clone(&self.name));
+                // Of the session that is to be, where that has its id already.
+                Event { session: self.id.clone(), ..Event::outside(scope, self.outside, name, kind, wall()) }
             }
         };
         self.send(event).await;

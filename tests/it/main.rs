@@ -13,6 +13,7 @@ mod books;
 mod canary;
 mod cli;
 mod conformance;
+mod control;
 mod deploy;
 mod devices;
 mod doctor;

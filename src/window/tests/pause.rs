@@ -206,7 +206,10 @@ proptest! {
             timeline.frame(frame, at, 0, &mut out);
         }
         timeline.finish(true, MediaTime::ZERO, &mut out);
-        prop_assert_eq!(books(&out).sum(&Account::ALL), elapsed(&out));
+        let books = books(&out);
+        prop_assert_eq!(books.sum(&Account::ALL), elapsed(&out));
+        prop_assert_eq!(books.dropped(), MediaTime::ZERO);
+        prop_assert!((books.of(Account::SkippedPaused) - secs(paused)).abs() < secs(0.1));
         prop_assert!((elapsed(&out) - whole).abs() < secs(0.1), "{:?} of {:?}", elapsed(&out), whole);
         for window in windows(&out) {
             let seen = |still: &Still| secs(f64::from(number(still)) / 25.0);
