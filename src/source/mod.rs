@@ -8,7 +8,7 @@
 //! - `state`: starts and stops a pipeline without being held by it. `pace`: keeps a recording's two streams together.
 //! - `supervise`: runs a source to its end; a camera is reconnected for ever. `diagnose`: what GStreamer's errors mean.
 //! - `probe`: what a recording's headers say.
-//! - `pushed`: encoded media that others push in; `coded`: where a decoder can begin with it.
+//! - `pushed`: encoded media that others push in; `pump` plays it, `coded` knows where a decoder can begin.
 //! - `device`: which pipeline opens a device of this machine. `listing`: which devices there are. `elements`: what GStreamer
 //!   must have.
 
@@ -22,6 +22,7 @@ mod listing;
 mod pace;
 mod pipeline;
 mod probe;
+mod pump;
 mod pushed;
 #[cfg(feature = "rtsp-server")]
 mod rtsp_server;

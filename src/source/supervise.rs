@@ -85,7 +85,7 @@ pub fn supervise(spec: &Spec, retry: &Retry, sender: Sender<Incoming>, stop: Rec
                 failed(SourceError::Unreadable { location: spec.location.to_string(), reason: error.to_string() })
             }
         },
-        Location::Pushed(feed) => super::pushed::play(spec, feed, retry, &shared),
+        Location::Pushed(feed) => super::pump::play(spec, feed, retry, &shared),
         _ => live(spec, retry, &shared),
     };
     // Without it the cutter would not close its last window. It takes everything up to this or goes away, so that this
