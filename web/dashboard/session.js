@@ -16,7 +16,7 @@ const AGAIN_MS = 15_000;
 const LEGEND = ["present", "absent", "undecided", "skipped", "dropped", "lost"];
 
 export class SessionView {
-  #id; #acts; #session = null; #alerts = []; #model = new SessionModel(); #entry = null; #problem = null; #told = 0;
+  #id; #acts; #session = null; #alerts = []; #model = new SessionModel(); #entry = null; #problem = null;
 
   constructor({ main, id, acts, onLink }) {
     this.#id = id;
@@ -84,7 +84,7 @@ export class SessionView {
     if (event.type === "ah.alert.raised.v1" && Date.now() - Date.parse(event.time) < 60_000) say(`New alert: ${event.data.text}`);
     if (this.#model.withdrawn) this.#withdrawn();
     this.parts();
-    if (!event.type.startsWith("ah.window.") || ++this.#told % 4 === 0 || this.#told < 4) this.refresh();
+    this.refresh();
   }
 
   async #load() {
@@ -161,6 +161,7 @@ export class SessionView {
     this.band.changed();
     const session = this.#session;
     if (!session || this.#model.withdrawn) return;
+    if (!this.#entry) showDetails(this.details, this.#model.entries.at(-1));
     const { ended } = this.#model;
     const labels = session.labels;
     const alarms = ended?.alarms ?? session.alarms;
@@ -188,7 +189,7 @@ export class SessionView {
         h("td", {}, last ? capital(answer(last)) : "–"), h("td", { class: "number" }, took === null ? "–" : millis(took)), h("td", {}, proof ? words(proof) : "–"));
     };
     fill(this.judges, h("table", {},
-      h("thead", {}, h("tr", {}, ["Judge", "Session max", "Present", "Absent", "Abstained", "Last answer", "Median time", "Checked"].map((name) => h("th", { scope: "col" }, name)))),
+      h("thead", {}, h("tr", {}, heads(["Judge", "Session max"], ["Present", "Absent", "Abstained"], ["Last answer"], ["Median time"], ["Checked"]))),
       h("tbody", {}, judges.map(row))));
   }
 
@@ -207,7 +208,7 @@ export class SessionView {
       ended && h("p", {}, h("b", {}, ended.verdict)),
       h("div", { class: "wide", tabindex: "0", role: "group", "aria-label": "Books of the session" }, h("table", {},
         h("caption", {}, "Every second once"),
-        h("thead", {}, h("tr", {}, ["", "Time", "Of this"].map((name) => (name ? h("th", { scope: "col" }, name) : h("td"))))),
+        h("thead", {}, h("tr", {}, h("td"), heads([], ["Time"], ["Of this"]))),
         h("tbody", {}, rows.map(([name, secs, why]) => h("tr", {}, h("th", { scope: "row" }, name), h("td", { class: "number" }, clock(secs)), h("td", {}, why)))))));
   }
 
@@ -222,4 +223,9 @@ export class SessionView {
     link.click();
     setTimeout(() => URL.revokeObjectURL(url), 10_000);
   }
+}
+
+/** Headings of columns: of words, of numbers, of words, and so on. */
+function heads(...groups) {
+  return groups.flatMap((names, i) => names.map((name) => h("th", { scope: "col", class: i % 2 ? "number" : null }, name)));
 }

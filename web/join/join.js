@@ -30,6 +30,7 @@ const now = {
   told: true, // whether the service knows of the pause
   server: null, // the session's state by the service
   receipt: null,
+  actionFailed: null, // the kind of error of "Go on"
   withdrawFailed: false,
   failure: null,
 };
@@ -48,7 +49,9 @@ function t(key, more = {}) {
 }
 
 function date(text) {
-  return new Intl.DateTimeFormat(now.language, { dateStyle: "long", timeStyle: "medium" }).format(new Date(text));
+  // British or American English, as the browser has it.
+  const locale = navigator.languages.find((language) => language.startsWith(now.language)) ?? now.language;
+  return new Intl.DateTimeFormat(locale, { dateStyle: "long", timeStyle: "medium" }).format(new Date(text));
 }
 
 async function speak(language) {
@@ -117,6 +120,7 @@ function showAsk() {
   $("purpose").textContent = purpose in now.texts ? now.texts[purpose] : (now.join.purpose ?? session.purpose);
 
   const panel = session.judgement === "panel";
+  $("notice-system").textContent = t("notice_system", { from: now.texts[`notice_from_${panel ? "panel" : "heuristic"}`] });
   const hosts = new Intl.ListFormat(now.language).format(endpoints ?? []);
   const count = judges?.length ?? 0;
   $("what-judges").textContent = panel ? t(count === 1 ? "what_panel_one" : "what_panel", { count, hosts }) : t("what_heuristic");
@@ -152,6 +156,7 @@ function showSession() {
   put($("state-more"), t(word === "paused" && !now.told ? "state_pausing_more" : `state_${word}_more`));
   const error = mediaError();
   $("media-error").hidden = !error;
+  $("retry").hidden = Boolean(now.actionFailed);
   put($("media-error-text"), error ? t(`error_${error}`) : "");
   $("self-view").classList.toggle("paused", Boolean(now.paused));
   $("self-view").hidden = now.media !== "on";
@@ -169,6 +174,7 @@ function put(element, text) {
 }
 
 function mediaError() {
+  if (now.actionFailed) return now.actionFailed;
   if (now.link === "refused") return "refused";
   return ["none", "starting", "on"].includes(now.media) ? null : now.media;
 }
@@ -277,13 +283,16 @@ async function pause() {
 /** Sends again only once the service has agreed. */
 async function resume() {
   const round = ++asked;
+  now.actionFailed = null;
   try {
     await api.post(path("/resume"));
-  } catch {
+  } catch (error) {
+    now.actionFailed = error.kind === "link" ? null : error.kind;
+    show();
     return poll();
   }
   if (round !== asked || now.phase !== "session") return;
-  now.paused = null;
+  Object.assign(now, { paused: null, server: "live" });
   await whip?.send(true);
   show();
 }
