@@ -75,10 +75,13 @@ test("the list tells state, coverage, last window and open episode", async () =>
   const page = await look(busy);
   const card = (name) => page.locator(".session-card", { hasText: name });
   await card("room-1").waitFor();
-  assert.match(await card("browser-77c1").innerText(), /paused[\s\S]*Judged\s+85 %[\s\S]*Last window[\s\S]*Skipped[\s\S]*Episode\s+open/);
+  assert.match(await card("browser-77c1").innerText(), /paused[\s\S]*Judged\s+85 %[\s\S]*Last window[\s\S]*(Present|Absent)[\s\S]*Episode\s+open/);
   assert.match(await card("cam-7").innerText(), /camera away/);
   assert.match(await card("browser-3f2a").innerText(), /waiting for consent/);
   await says(page, "unproven: it could not be checked");
+  mock.reasons = ["2 of 3 judges failed: no window can be called present or absent"];
+  mock.tell(mock.sessions.get("s-1").next());
+  await says(page, "Not ready: 2 of 3 judges failed");
   await says(page, "1 message given up");
 });
 
@@ -295,6 +298,7 @@ test("a new session gives its join link once", async () => {
   await says(page, "Say where the basis is written down");
   await dialog.getByLabel("Where that is written down").fill("protocol 7");
   await dialog.getByRole("button", { name: "Create" }).click();
+  await says(page, "The session is ready");
   const link = await page.getByLabel("Link", { exact: true }).inputValue();
   assert.match(link, /\/join\/ahw_join_/);
   const wish = JSON.parse(mock.log.find(({ method, path }) => method === "POST" && path === "/v1/sessions").body);
@@ -334,6 +338,8 @@ test("signing in: a wrong token is told in words, a right one opens the dashboar
   await page.getByLabel("Token").fill(" ahw_operator ");
   await page.keyboard.press("Enter");
   await page.getByRole("link", { name: "room-1" }).waitFor();
+  await page.getByRole("button", { name: "Sign out" }).click();
+  await page.getByLabel("Token").waitFor();
 });
 
 test("a service that is away is told, and a token that expires leads to the sign-in page", async () => {

@@ -101,7 +101,7 @@ test("the text says what, who, why, how long, and that an emotion recognition sy
 });
 
 test("with the cue index nothing is said of models, and clips that are kept are told", async () => {
-  mock.keeps = { ...mock.keeps, clips: true };
+  mock.keeps = { ...mock.keeps, recorded: true };
   const { page } = await join({ kind: "heuristic" });
   await says(page, "sent to no other computer");
   await says(page, "Short clips of your picture");
@@ -141,6 +141,11 @@ test("the camera is asked for only once the service has accepted the consent", a
 test("a consent that the service refuses starts nothing", async () => {
   mock.broken = (method, path) => (path.endsWith("/consent") ? { status: 409, title: "The text has changed" } : null);
   const { page } = await join();
+  await says(page, "Before you join");
+  await page.route("**/texts/en.json", async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, json: { ...(await response.json()), version: "2" } });
+  });
   await agree(page);
   await says(page, "has changed since you opened it");
   assert.equal(await page.locator("#agree").isChecked(), false);
@@ -199,6 +204,7 @@ test("no result is asked for or shown", async () => {
   await later(page);
   await until(() => paths("GET").length > polled, "the page asks for the state");
   const asked = new Set(paths("GET").concat(paths("POST")));
+  assert.deepEqual(Object.keys(await page.evaluate(() => fetch("/v1/sessions/s-join", { headers: { Authorization: "Bearer ahw_join" } }).then((r) => r.json()))).filter((key) => /label|window|alert|judge|cover/.test(key)), []);
   for (const path of asked) assert.match(path, /^\/(v1\/join|v1\/sessions\/s-join(\/consent)?|whip\/s-join|favicon\.ico)$/);
   assert.doesNotMatch(await page.locator("body").innerText(), /present|absent|alert|ambivalence/i);
 });

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { readFile, readdir } from "node:fs/promises";
 import { test } from "node:test";
 
-import { SessionModel, saturation } from "../../web/dashboard/model.js";
+import { SessionModel } from "../../web/dashboard/model.js";
 import { clock, coverage, percent, sentence } from "../../web/dashboard/words.js";
 import { LANGUAGES, choose, fill } from "../../web/join/texts.js";
 import { fragment, preferred } from "../../web/join/whip.js";
@@ -62,14 +62,6 @@ test("tail and lost time are told apart from Absent in words", () => {
   const tail = modelOf([one.event("ah.window.lost.v1", [5, 6], { window: null, reason: "tail", votes: [], quality: null })]).entries[0];
   assert.equal(tail.outcome, "tail");
   assert.match(sentence(tail), /not judged: too short/);
-});
-
-test("the saturation hint begins where the service's does", () => {
-  // 1 - 0.97^n passes 0.9 between 75 and 76 windows.
-  assert.equal(saturation("present", 75 * 5, 5), null);
-  assert.match(saturation("present", 76 * 5, 5), /a session of 76 windows would be present with 90\.1 % anyway/);
-  assert.equal(saturation("absent", 1e6, 5), null);
-  assert.equal(saturation("present", 1e6, 0), null);
 });
 
 test("times and shares are never rounded up", () => {

@@ -119,10 +119,6 @@ export class SessionModel {
     const next = this.entries[index + 1];
     return next && next.start > this.entries[index].start ? Math.min(end, next.start) : end;
   }
-
-  judgedSecs() {
-    return this.entries.reduce((sum, { outcome, start, end }) => (["present", "absent", "undecided"].includes(outcome) ? sum + end - start : sum), 0);
-  }
 }
 
 function episode({ episode, span }, open) {
@@ -138,17 +134,4 @@ export function median(values) {
   if (!values.length) return null;
   const sorted = [...values].sort((a, b) => a - b);
   return sorted[sorted.length >> 1];
-}
-
-const FALSE_POSITIVES = 0.03;
-const SATURATED = 0.9;
-
-/** The warning of a session that is Present and so long that this was to be expected; as the summary's, while it runs. */
-export function saturation(label, judgedSecs, windowSecs) {
-  if (label !== "present" || !(windowSecs > 0)) return null;
-  const windows = Math.ceil(judgedSecs / windowSecs);
-  const chance = 1 - (1 - FALSE_POSITIVES) ** windows;
-  if (chance <= SATURATED) return null;
-  const rate = (FALSE_POSITIVES * 100).toFixed(0);
-  return `Long session: were only ${rate} % of windows called present by mistake, a session of ${windows} windows would be present with ${(chance * 100).toFixed(1)} % anyway. Its label says little, read the alarms per hour.`;
 }

@@ -5,7 +5,7 @@ import { Api, Failure } from "./api.js";
 import { LANGUAGES, choose, fill, load } from "./texts.js";
 import { Whip } from "./whip.js";
 
-const POLL_MS = 3_000;
+const POLL_MS = 5_000;
 const RETRY_MS = [1_000, 2_000, 5_000, 10_000];
 const MEDIA = {
   video: { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { min: 10, ideal: 30, max: 30 }, facingMode: "user" },
@@ -116,19 +116,18 @@ function showAsk() {
   $("controller").textContent = controller?.name || t("controller_unknown");
   $("contact").textContent = controller?.contact ?? "";
   $("contact-row").hidden = !controller?.contact;
-  const purpose = `purpose_${now.join.purpose ?? session.purpose}`;
-  $("purpose").textContent = purpose in now.texts ? now.texts[purpose] : (now.join.purpose ?? session.purpose);
+  $("purpose").textContent = now.texts[`purpose_${session.purpose}`] ?? session.purpose;
 
-  const panel = session.judgement === "panel";
+  const panel = judges.length > 0; // else the embedded index judges, on the service's own machine
   $("notice-system").textContent = t("notice_system", { from: now.texts[`notice_from_${panel ? "panel" : "heuristic"}`] });
-  const hosts = new Intl.ListFormat(now.language).format(endpoints ?? []);
-  const count = judges?.length ?? 0;
+  const hosts = new Intl.ListFormat(now.language).format(endpoints);
+  const count = judges.length;
   $("what-judges").textContent = panel ? t(count === 1 ? "what_panel_one" : "what_panel", { count, hosts }) : t("what_heuristic");
-  $("kept-media").textContent = t(keeps?.clips ? "kept_clips" : "kept_media");
+  $("kept-media").textContent = t(keeps.recorded ? "kept_clips" : "kept_media");
   $("kept-models").hidden = !panel;
-  const days = keeps?.events_days;
+  const days = keeps.events_days;
   $("kept-results").textContent = days ? t("kept_results", { days }) : t("kept_results_unlimited");
-  const audit = keeps?.audit_days;
+  const audit = keeps.audit_days;
   $("kept-record").textContent = audit ? t("kept_record", { days: audit }) : t("kept_record_unlimited");
 
   $("consent-known").hidden = !consented();
@@ -316,10 +315,12 @@ async function withdraw() {
 
 // --- What the service says of the session ------------------------------------------------------------------------------
 
-function over(state) {
+async function over(state) {
   asked++;
   release(true);
-  phase(state === "withdrawn" ? "withdrawn" : "ended");
+  if (state !== "withdrawn") return phase("ended");
+  now.receipt = await api.get(path("/receipt")).catch(() => null);
+  phase("withdrawn");
 }
 
 async function poll() {
@@ -384,8 +385,7 @@ async function agree(event) {
     }
     $("agree-button").disabled = true;
     try {
-      await api.post(path("/consent"), { text_version: now.texts.version, language: now.language });
-      now.join = await api.get("/v1/join");
+      now.join.session = await api.post(path("/consent"), { text_version: now.texts.version, language: now.language });
     } catch (error) {
       return refusedConsent(error);
     } finally {
@@ -400,8 +400,9 @@ async function agree(event) {
 async function refusedConsent(error) {
   if ([409, 422].includes(error.status)) {
     // Another text, or another state of the session, than this page knows.
+    const { version } = now.texts;
     await open();
-    now.consentError = "error_text_changed";
+    now.consentError = now.texts.version === version ? "error_server" : "error_text_changed";
     $("agree").checked = false;
     return show();
   }
