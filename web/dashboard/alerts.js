@@ -3,7 +3,7 @@
 import { post } from "./api.js";
 import { badge } from "./details.js";
 import { h, fill } from "./dom.js";
-import { capital, clock, cue, when } from "./words.js";
+import { capital, clock, cue, when, words } from "./words.js";
 
 const VERDICTS = { confirmed: "Confirmed", dismissed: "Dismissed", open: "Open" };
 
@@ -11,11 +11,14 @@ const VERDICTS = { confirmed: "Confirmed", dismissed: "Dismissed", open: "Open" 
 export function showAlerts(box, alerts, { acts, onShow, onChange }) {
   const writing = box.querySelector("form:not([hidden])");
   if (writing?.contains(document.activeElement) || writing?.querySelector("textarea").value) return; // later
+  const now = JSON.stringify([alerts, acts]);
+  if (box.shown === now) return;
+  box.shown = now;
   if (!alerts.length) return fill(box, h("p", { class: "quiet" }, "No alert so far."));
   fill(box, h("ol", { class: "alerts" }, [...alerts].reverse().map((alert) => card(alert, { acts, onShow, onChange }))));
 }
 
-function card({ event, feedback }, { acts, onShow, onChange }) {
+function card({ event, feedback, deliveries }, { acts, onShow, onChange }) {
   const { data, id, time } = event;
   const verdict = feedback?.verdict ?? "open";
   const said = feedback && verdict !== "open" ? `${VERDICTS[verdict]} by ${feedback.by}, ${when(feedback.at)}` : "Nobody has looked yet";
@@ -46,6 +49,7 @@ function card({ event, feedback }, { acts, onShow, onChange }) {
     h("p", { class: "quiet" }, `${capital(data.kind)} alert, ${when(time)}. ${said}.`, data.durable === false || event.durable === false ? " Not yet safely stored." : ""),
     data.cues && h("p", { class: "quiet" }, `Strongest cues: ${data.cues.top.slice(0, 3).map(cue).join("; ")}`),
     h("p", { class: "quiet" }, "Session then: ", badge(data.session_labels[data.rule]), ` by ${data.rule}`),
+    deliveries.length > 0 && h("p", { class: "quiet" }, `Sent: ${deliveries.map(({ sink, state }) => `${sink} ${words(state)}`).join(", ")}`),
     note && h("p", { class: "note" }, h("b", {}, "Note: "), note),
     problem,
     h("div", { class: "row" },

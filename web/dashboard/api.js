@@ -24,6 +24,12 @@ export async function ask(path, { method = "GET", body } = {}) {
   return value;
 }
 
+/** Why the service cannot judge now; empty: it can. */
+export async function readiness() {
+  const response = await fetch("/readyz", { signal: AbortSignal.timeout(15_000) }).catch(() => null);
+  return parsed((await response?.text().catch(() => "")) ?? "")?.reasons ?? [];
+}
+
 function parsed(text) {
   try {
     return JSON.parse(text);

@@ -6,7 +6,7 @@ import { DASHES, FIRST, FIRST_ANSWER, JUDGED, Palette } from "./paint.js";
 import { LETTERS, clock, sentence } from "./words.js";
 
 const ROWS = { axis: 22, panel: 44, judge: 24, scores: 64, episodes: 22, gap: 6 };
-const ZOOM = { least: 0.02, most: 16, normal: 3.2, step: 1.6 }; // pixels a second
+const ZOOM = { least: 0.002, most: 16, normal: 3.2, step: 1.6 }; // pixels a second
 const STEPS = [5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400];
 
 export class Band {

@@ -29,6 +29,7 @@ function votes(list) {
     h("td", { class: "number" }, vote.latency === null ? "–" : millis(vote.latency)),
     heuristic && h("td", {}, (vote.cues ?? []).map(cue).join("; ")));
   return h("div", { class: "wide", tabindex: "0", role: "group", "aria-label": "Votes" }, h("table", {},
-    h("thead", {}, h("tr", {}, ...["Judge", "Answer", heuristic ? "Index" : "P(Yes)", "Took", heuristic && "Strongest cues"].filter(Boolean).map((name) => h("th", { scope: "col" }, name)))),
+    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Judge"), h("th", { scope: "col" }, "Answer"),
+      h("th", { scope: "col", class: "number" }, heuristic ? "Index" : "P(Yes)"), h("th", { scope: "col", class: "number" }, "Took"), heuristic && h("th", { scope: "col" }, "Strongest cues"))),
     h("tbody", {}, list.map(row))));
 }

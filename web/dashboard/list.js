@@ -1,17 +1,20 @@
 // All sessions, the judges' health, and the receivers of alerts.
 
-import { ask } from "./api.js";
+import { ask, readiness } from "./api.js";
 import { h, fill, throttled } from "./dom.js";
 import { Live } from "./live.js";
 import { badge } from "./details.js";
 import { OVER, STATES, clock, coverage, percent, plural, when, words } from "./words.js";
 
-const REFRESH_MS = 1_500; // at most so often
+const REFRESH_MS = 3_000; // at most so often
 const AGAIN_MS = 15_000; // what has no event, such as a consent
 const PAGE = 100;
 
+/** Where no session's own is at hand. */
+export const ADVISORY = "Advisory, not a diagnosis: what is shown here is estimated; it errs, and a person has to decide.";
+
 export class ListView {
-  #sessions = []; #next = null; #more = []; #problem = null; #health = { judges: [], sinks: [] };
+  #sessions = []; #next = null; #more = []; #problem = null; #health = { judges: [], sinks: [], reasons: [] };
 
   constructor({ main, onLink }) {
     this.cards = h("ul", { class: "cards", "aria-label": "Sessions" });
@@ -21,7 +24,7 @@ export class ListView {
     this.health = h("section", { class: "card" });
     fill(main, h("h1", { tabindex: "-1" }, "Sessions"), this.problem, this.empty, this.cards, this.more, this.health,
       h("p", { class: "row" }, h("a", { class: "button", href: "/v1/alerts?format=jsonl", download: "alerts.jsonl" }, "Download all alerts (JSONL)")),
-      h("p", { class: "advisory" }, "Results are advisory and no diagnosis: models estimate, and they err. A person has to decide."));
+      h("p", { class: "advisory" }, ADVISORY));
     this.refresh = throttled(() => this.#load(), REFRESH_MS);
     this.live = new Live({ path: "/v1/events", onEvent: () => this.refresh(), onState: (there) => {
       onLink(there);
@@ -38,12 +41,12 @@ export class ListView {
 
   async #load() {
     try {
-      const [{ sessions, next }, judges, sinks] = await Promise.all([
-        ask(`/v1/sessions?limit=${PAGE}`), ask("/v1/judges"), ask("/v1/sinks").catch(() => ({ sinks: [] })),
+      const [{ sessions, next }, { judges }, { sinks }, reasons] = await Promise.all([
+        ask(`/v1/sessions?limit=${PAGE}`), ask("/v1/judges"), ask("/v1/sinks"), readiness(),
       ]);
       this.#sessions = sessions;
       if (!this.#more.length) this.#next = next;
-      this.#health = { judges: judges.judges ?? [], sinks: sinks.sinks ?? [] };
+      this.#health = { judges, sinks, reasons };
       this.#problem = null;
     } catch (problem) {
       this.#problem = problem;
@@ -76,10 +79,11 @@ export class ListView {
   }
 
   #showHealth() {
-    const { judges, sinks } = this.#health;
+    const { judges, sinks, reasons } = this.#health;
     fill(this.health,
       h("h2", {}, "Judges"),
-      judges.length === 0 ? h("p", { class: "quiet" }, "No panel is configured: the hesitation-cue index judges, which is not calibrated.")
+      reasons.map((reason) => h("p", { class: "hint" }, `Not ready: ${reason}.`)),
+      judges.length === 0 && reasons.length > 0 ? null : judges.length === 0 ? h("p", { class: "quiet" }, "No panel is configured: the hesitation-cue index judges, which is not calibrated.")
         : h("ul", { class: "health" }, judges.map(health)),
       sinks.length > 0 && h("h2", {}, "Receivers"),
       sinks.length > 0 && h("ul", { class: "health" }, sinks.map(receiver)));
@@ -113,18 +117,16 @@ function card(session) {
 }
 
 const PROOFS = {
-  proven: "hears and sees", unproven: "unproven: it could not be checked", not_checked: "not checked", "failed: deaf": "set aside: does not hear",
-  "failed: blind": "set aside: does not see", "failed: truncates": "set aside: hears only a part", "failed: changed": "set aside: answers have changed",
+  proven: "hears and sees", unproven: "unproven: it could not be checked", not_checked: "not checked", "failed: deaf": "does not hear",
+  "failed: blind": "does not see", "failed: truncates": "hears only a part", "failed: changed": "answers otherwise than before",
 };
 
-function health({ name, judge = name, proof, state, endpoints = [] }) {
-  const bad = String(proof).startsWith("failed") || endpoints.some(({ circuit }) => circuit && circuit !== "closed");
-  const told = [PROOFS[proof] ?? words(proof), state && words(state), ...endpoints.filter(({ circuit }) => circuit && circuit !== "closed").map(({ base_url }) => `no answer from ${base_url}`)];
-  return h("li", { class: bad ? "bad" : proof === "proven" ? "good" : "fair" }, h("b", {}, judge), ` ${told.filter(Boolean).join("; ")}`);
+function health({ name, model, base_urls, proof, set_aside }) {
+  const told = [set_aside && "set aside, not asked", PROOFS[proof] ?? words(proof), model, base_urls.join(", ")];
+  return h("li", { class: String(proof).startsWith("failed") ? "bad" : proof === "proven" ? "good" : "fair" }, h("b", {}, name), ` ${told.filter(Boolean).join("; ")}`);
 }
 
-function receiver({ name, kind, pending = 0, dead = 0, oldest }) {
-  const told = [kind, pending ? `${pending} waiting${oldest ? ` since ${when(oldest)}` : ""}` : "nothing waiting", dead ? `${plural(dead, "message")} given up` : null];
-  return h("li", { class: dead ? "bad" : pending ? "fair" : "good" }, h("b", {}, name), ` ${told.filter(Boolean).join("; ")}`);
+function receiver({ sink, pending, dead, oldest }) {
+  const told = [pending ? `${pending} waiting${oldest ? ` since ${when(oldest)}` : ""}` : "nothing waiting", dead ? `${plural(dead, "message")} given up` : null];
+  return h("li", { class: dead ? "bad" : pending ? "fair" : "good" }, h("b", {}, sink), ` ${told.filter(Boolean).join("; ")}`);
 }
-

@@ -1,6 +1,6 @@
 // The dashboard: which view is shown, who looks, and whether events arrive.
 
-import { ask } from "./api.js";
+import { ask, post } from "./api.js";
 import { createDialog } from "./create.js";
 import { $, fill, h, put } from "./dom.js";
 import { ListView } from "./list.js";
@@ -38,6 +38,11 @@ async function start() {
   put($("me"), `${me.name}, ${me.role}`);
   $("new-session").hidden = !ACTS.includes(me.role);
   $("new-session").addEventListener("click", createDialog(() => view?.refresh()));
+  $("sign-out").hidden = false;
+  $("sign-out").addEventListener("click", async () => {
+    await post("/logout").catch(() => {});
+    location.assign("/");
+  });
   addEventListener("hashchange", route);
   route();
 }

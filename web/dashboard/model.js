@@ -11,7 +11,7 @@ export class SessionModel {
   clear() {
     this.ids = new Set();
     this.entries = []; // windows and other accounted time, by start
-    this.judges = []; // { judge, proof, threshold, max, answers: {word: n}, last, latencies }
+    this.judges = []; // { judge, proof, threshold, max, answers: {word: n}, last, latencies, and the times of max and last }
     this.episodes = new Map(); // number -> { number, start, end, open }
     this.alerts = []; // { id, start, text }
     this.end = 0; // seconds
@@ -33,7 +33,10 @@ export class SessionModel {
         break;
       case "ah.window.judged.v1":
         this.heuristic = data.kind === "heuristic";
-        for (const { judge, max } of data.session_maxima) this.#judge(judge).max = max;
+        for (const { judge, max } of data.session_maxima) {
+          const known = this.#judge(judge);
+          if (data.span.end_secs > known.maxAt) Object.assign(known, { max, maxAt: data.span.end_secs });
+        }
         this.#window(event, data.label);
         break;
       case "ah.window.skipped.v1":
@@ -45,10 +48,10 @@ export class SessionModel {
         this.alerts.push({ id: event.id, start: data.span.start_secs, text: data.text });
         break;
       case "ah.episode.opened.v1":
-        this.episodes.set(data.episode, { number: data.episode, start: data.span.start_secs, end: data.span.end_secs, open: true });
+        if (!this.episodes.has(data.episode)) this.episodes.set(data.episode, episode(data, true));
         break;
       case "ah.episode.closed.v1":
-        this.episodes.set(data.episode, { number: data.episode, start: data.span.start_secs, end: data.span.end_secs, open: false });
+        this.episodes.set(data.episode, episode(data, false));
         break;
       case "ah.session.ended.v1":
         this.ended = data;
@@ -64,7 +67,7 @@ export class SessionModel {
   #judge(name) {
     let judge = this.judges.find((one) => one.judge === name);
     if (!judge) {
-      judge = { judge: name, proof: null, threshold: null, max: null, answers: {}, last: null, latencies: [] };
+      judge = { judge: name, proof: null, threshold: null, max: null, maxAt: -1, answers: {}, last: null, lastAt: -1, latencies: [] };
       this.judges.push(judge);
     }
     return judge;
@@ -80,7 +83,7 @@ export class SessionModel {
     for (const vote of entry.votes) {
       const judge = this.#judge(vote.judge);
       judge.answers[vote.answer] = (judge.answers[vote.answer] ?? 0) + 1;
-      judge.last = vote;
+      if (entry.end > judge.lastAt) Object.assign(judge, { last: vote, lastAt: entry.end });
       if (vote.latency !== null && vote.answer !== "not_asked") {
         judge.latencies.push(vote.latency);
         if (judge.latencies.length > 200) judge.latencies.shift();
@@ -116,10 +119,10 @@ export class SessionModel {
     const next = this.entries[index + 1];
     return next && next.start > this.entries[index].start ? Math.min(end, next.start) : end;
   }
+}
 
-  judgedSecs() {
-    return this.entries.reduce((sum, { outcome, start, end }) => (["present", "absent", "undecided"].includes(outcome) ? sum + end - start : sum), 0);
-  }
+function episode({ episode, span }, open) {
+  return { number: episode, start: span.start_secs, end: span.end_secs, open };
 }
 
 /** What is kept of a vote: a day has 17,280 windows. */
@@ -131,17 +134,4 @@ export function median(values) {
   if (!values.length) return null;
   const sorted = [...values].sort((a, b) => a - b);
   return sorted[sorted.length >> 1];
-}
-
-const FALSE_POSITIVES = 0.03;
-const SATURATED = 0.9;
-
-/** The warning of a session that is Present and so long that this was to be expected; as the summary's, while it runs. */
-export function saturation(label, judgedSecs, windowSecs) {
-  if (label !== "present" || !(windowSecs > 0)) return null;
-  const windows = Math.ceil(judgedSecs / windowSecs);
-  const chance = 1 - (1 - FALSE_POSITIVES) ** windows;
-  if (chance <= SATURATED) return null;
-  const rate = (FALSE_POSITIVES * 100).toFixed(0);
-  return `Long session: were only ${rate} % of windows called present by mistake, a session of ${windows} windows would be present with ${(chance * 100).toFixed(1)} % anyway. Its label says little, read the alarms per hour.`;
 }

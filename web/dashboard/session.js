@@ -5,18 +5,18 @@ import { showAlerts } from "./alerts.js";
 import { Band } from "./band.js";
 import { badge, showDetails } from "./details.js";
 import { confirmed, fill, h, say, throttled } from "./dom.js";
-import { fact, stateBadge } from "./list.js";
+import { ADVISORY, fact, stateBadge } from "./list.js";
 import { Live } from "./live.js";
-import { SessionModel, median, saturation } from "./model.js";
+import { SessionModel, median } from "./model.js";
 import { showTable } from "./table.js";
 import { OVER, answer, capital, clock, coverage, millis, percent, when, words } from "./words.js";
 
-const REFRESH_MS = 1_500;
-const AGAIN_MS = 15_000;
+const REFRESH_MS = 3_000; // at most so often
+const AGAIN_MS = 30_000; // what has no event, such as the word of another person on an alert
 const LEGEND = ["present", "absent", "undecided", "skipped", "dropped", "lost"];
 
 export class SessionView {
-  #id; #acts; #session = null; #alerts = []; #model = new SessionModel(); #entry = null; #problem = null; #told = 0;
+  #id; #acts; #session = null; #alerts = []; #model = new SessionModel(); #entry = null; #problem = null; #stale = true;
 
   constructor({ main, id, acts, onLink }) {
     this.#id = id;
@@ -32,7 +32,7 @@ export class SessionView {
         if (there) this.refresh();
       },
     });
-    this.timer = setInterval(this.refresh, AGAIN_MS);
+    this.timer = setInterval(() => this.#reload(), AGAIN_MS);
     this.refresh();
   }
 
@@ -69,7 +69,7 @@ export class SessionView {
           tool("All of the session", "All", this.band.fit), tool("Newest window, and stay there", "Newest", this.band.follow)),
         this.band.element,
         h("p", { class: "legend" }, LEGEND.map((word) => badge(word))),
-        h("p", { class: "quiet", id: "band-help" }, "Low and hatched is not judged, which is not Absent. Arrow keys go from window to window, n and p to the next and previous Present one, + and − zoom. ▾ is an alert."),
+        h("p", { class: "quiet", id: "band-help" }, "Low and hatched is not judged, which is not Absent. Arrow keys go from window to window, n and p to the next and previous Present one, + and − zoom. ▾ is an alert. Zoomed far out, a line is Present if any of its windows is."),
         this.details, this.tableBox),
       section("Alerts", this.alerts,
         h("p", { class: "row" }, h("button", { type: "button", onclick: () => this.#export() }, "Download these alerts (JSONL)"))),
@@ -83,21 +83,41 @@ export class SessionView {
     if (!this.#model.apply(event)) return;
     if (event.type === "ah.alert.raised.v1" && Date.now() - Date.parse(event.time) < 60_000) say(`New alert: ${event.data.text}`);
     if (this.#model.withdrawn) this.#withdrawn();
+    if (event.type === "ah.alert.raised.v1") this.#stale = true;
     this.parts();
-    if (!event.type.startsWith("ah.window.") || ++this.#told % 4 === 0 || this.#told < 4) this.refresh();
+    this.refresh();
+  }
+
+  /** With the alerts. */
+  #reload() {
+    this.#stale = true;
+    return this.#load();
   }
 
   async #load() {
+    const stale = this.#stale;
+    this.#stale = false;
     try {
-      const [session, { alerts }] = await Promise.all([ask(sessionPath(this.#id)), ask(sessionPath(this.#id, "/alerts"))]);
+      const [session, alerts] = await Promise.all([ask(sessionPath(this.#id)), stale ? this.#readAlerts() : this.#alerts]);
       this.#session = session;
       this.#alerts = alerts;
       this.#problem = null;
       if (session.state === "withdrawn") this.#withdrawn();
     } catch (problem) {
+      this.#stale ||= stale;
       this.#problem = problem;
     }
     this.#show();
+  }
+
+  async #readAlerts() {
+    const all = [];
+    for (let after = null; ; ) {
+      const { alerts, next } = await ask(sessionPath(this.#id, after === null ? "/alerts" : `/alerts?after=${after}`));
+      all.push(...alerts);
+      if (next === null || next === undefined) return all;
+      after = next;
+    }
   }
 
   /** Nothing of a withdrawn session stays on the screen. */
@@ -118,8 +138,8 @@ export class SessionView {
     if (this.title.textContent !== session.source) this.title.textContent = session.source;
     document.title = `${session.source} – ahwatch`;
     const consent = session.consent ? `consent ${when(session.consent.at)}` : "no consent yet";
-    fill(this.head, stateBadge(session.state), h("span", { class: "quiet" }, `${capital(words(session.purpose ?? "no purpose given"))}, ${consent}, created ${when(session.created)}`));
-    this.advisory.textContent = this.#model.withdrawn ? "The participant has withdrawn. Everything of this session is deleted." : session.advisory;
+    fill(this.head, stateBadge(session.state), session.away_because && h("span", {}, session.away_because), h("span", { class: "quiet" }, `${capital(words(session.purpose ?? "no purpose given"))}, ${consent}, created ${when(session.created)}`));
+    this.advisory.textContent = this.#model.withdrawn ? "The participant has withdrawn. Everything of this session is deleted." : (session.advisory ?? ADVISORY);
     this.#showActions(session);
     this.#showParts();
     showAlerts(this.alerts, this.#alerts, {
@@ -129,7 +149,7 @@ export class SessionView {
         this.band.element.scrollIntoView({ block: "center" });
         this.band.canvas.focus({ preventScroll: true });
       },
-      onChange: () => this.#load(),
+      onChange: () => this.#reload(),
     });
   }
 
@@ -142,7 +162,7 @@ export class SessionView {
         this.problem.textContent = problem.message;
         return;
       }
-      this.#load();
+      this.#reload();
     };
     const end = async () => (await confirmed("End this session?", "The camera is no longer analysed. The results stay.", "End session")) && act("end")();
     const withdraw = async () =>
@@ -161,11 +181,11 @@ export class SessionView {
     this.band.changed();
     const session = this.#session;
     if (!session || this.#model.withdrawn) return;
+    if (!this.#entry) showDetails(this.details, this.#model.entries.at(-1));
     const { ended } = this.#model;
     const labels = session.labels;
     const alarms = ended?.alarms ?? session.alarms;
-    const length = this.#model.entries.find(({ partial, window }) => window && !partial);
-    const hint = ended ? ended.saturation?.text : saturation(labels?.[session.rule], session.coverage?.judged.total_secs ?? 0, length ? length.end - length.start : 0);
+    const hint = (ended ?? session).saturation?.text;
     this.hint.hidden = !hint;
     this.hint.textContent = hint ?? "";
     const label = (rule) => fact(`Session by ${rule}${rule === session.rule ? " (in force)" : ""}`, labels ? badge(labels[rule]) : "–");
@@ -188,7 +208,7 @@ export class SessionView {
         h("td", {}, last ? capital(answer(last)) : "–"), h("td", { class: "number" }, took === null ? "–" : millis(took)), h("td", {}, proof ? words(proof) : "–"));
     };
     fill(this.judges, h("table", {},
-      h("thead", {}, h("tr", {}, ["Judge", "Session max", "Present", "Absent", "Abstained", "Last answer", "Median time", "Checked"].map((name) => h("th", { scope: "col" }, name)))),
+      h("thead", {}, h("tr", {}, heads(["Judge", "Session max"], ["Present", "Absent", "Abstained"], ["Last answer"], ["Median time"], ["Checked"]))),
       h("tbody", {}, judges.map(row))));
   }
 
@@ -207,7 +227,7 @@ export class SessionView {
       ended && h("p", {}, h("b", {}, ended.verdict)),
       h("div", { class: "wide", tabindex: "0", role: "group", "aria-label": "Books of the session" }, h("table", {},
         h("caption", {}, "Every second once"),
-        h("thead", {}, h("tr", {}, ["", "Time", "Of this"].map((name) => (name ? h("th", { scope: "col" }, name) : h("td"))))),
+        h("thead", {}, h("tr", {}, h("td"), heads([], ["Time"], ["Of this"]))),
         h("tbody", {}, rows.map(([name, secs, why]) => h("tr", {}, h("th", { scope: "row" }, name), h("td", { class: "number" }, clock(secs)), h("td", {}, why)))))));
   }
 
@@ -222,4 +242,9 @@ export class SessionView {
     link.click();
     setTimeout(() => URL.revokeObjectURL(url), 10_000);
   }
+}
+
+/** Headings of columns: of words, of numbers, of words, and so on. */
+function heads(...groups) {
+  return groups.flatMap((names, i) => names.map((name) => h("th", { scope: "col", class: i % 2 ? "number" : null }, name)));
 }

@@ -5,7 +5,7 @@ import { Api, Failure } from "./api.js";
 import { LANGUAGES, choose, fill, load } from "./texts.js";
 import { Whip } from "./whip.js";
 
-const POLL_MS = 3_000;
+const POLL_MS = 5_000;
 const RETRY_MS = [1_000, 2_000, 5_000, 10_000];
 const MEDIA = {
   video: { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { min: 10, ideal: 30, max: 30 }, facingMode: "user" },
@@ -30,6 +30,7 @@ const now = {
   told: true, // whether the service knows of the pause
   server: null, // the session's state by the service
   receipt: null,
+  actionFailed: null, // the kind of error of "Go on"
   withdrawFailed: false,
   failure: null,
 };
@@ -48,7 +49,9 @@ function t(key, more = {}) {
 }
 
 function date(text) {
-  return new Intl.DateTimeFormat(now.language, { dateStyle: "long", timeStyle: "medium" }).format(new Date(text));
+  // British or American English, as the browser has it.
+  const locale = navigator.languages.find((language) => language.startsWith(now.language)) ?? now.language;
+  return new Intl.DateTimeFormat(locale, { dateStyle: "long", timeStyle: "medium" }).format(new Date(text));
 }
 
 async function speak(language) {
@@ -113,18 +116,18 @@ function showAsk() {
   $("controller").textContent = controller?.name || t("controller_unknown");
   $("contact").textContent = controller?.contact ?? "";
   $("contact-row").hidden = !controller?.contact;
-  const purpose = `purpose_${now.join.purpose ?? session.purpose}`;
-  $("purpose").textContent = purpose in now.texts ? now.texts[purpose] : (now.join.purpose ?? session.purpose);
+  $("purpose").textContent = now.texts[`purpose_${session.purpose}`] ?? session.purpose;
 
-  const panel = session.judgement === "panel";
-  const hosts = new Intl.ListFormat(now.language).format(endpoints ?? []);
-  const count = judges?.length ?? 0;
+  const panel = judges.length > 0; // else the embedded index judges, on the service's own machine
+  $("notice-system").textContent = t("notice_system", { from: now.texts[`notice_from_${panel ? "panel" : "heuristic"}`] });
+  const hosts = new Intl.ListFormat(now.language).format(endpoints);
+  const count = judges.length;
   $("what-judges").textContent = panel ? t(count === 1 ? "what_panel_one" : "what_panel", { count, hosts }) : t("what_heuristic");
-  $("kept-media").textContent = t(keeps?.clips ? "kept_clips" : "kept_media");
+  $("kept-media").textContent = t(keeps.recorded ? "kept_clips" : "kept_media");
   $("kept-models").hidden = !panel;
-  const days = keeps?.events_days;
+  const days = keeps.events_days;
   $("kept-results").textContent = days ? t("kept_results", { days }) : t("kept_results_unlimited");
-  const audit = keeps?.audit_days;
+  const audit = keeps.audit_days;
   $("kept-record").textContent = audit ? t("kept_record", { days: audit }) : t("kept_record_unlimited");
 
   $("consent-known").hidden = !consented();
@@ -152,6 +155,7 @@ function showSession() {
   put($("state-more"), t(word === "paused" && !now.told ? "state_pausing_more" : `state_${word}_more`));
   const error = mediaError();
   $("media-error").hidden = !error;
+  $("retry").hidden = Boolean(now.actionFailed);
   put($("media-error-text"), error ? t(`error_${error}`) : "");
   $("self-view").classList.toggle("paused", Boolean(now.paused));
   $("self-view").hidden = now.media !== "on";
@@ -169,6 +173,7 @@ function put(element, text) {
 }
 
 function mediaError() {
+  if (now.actionFailed) return now.actionFailed;
   if (now.link === "refused") return "refused";
   return ["none", "starting", "on"].includes(now.media) ? null : now.media;
 }
@@ -277,13 +282,16 @@ async function pause() {
 /** Sends again only once the service has agreed. */
 async function resume() {
   const round = ++asked;
+  now.actionFailed = null;
   try {
     await api.post(path("/resume"));
-  } catch {
+  } catch (error) {
+    now.actionFailed = error.kind === "link" ? null : error.kind;
+    show();
     return poll();
   }
   if (round !== asked || now.phase !== "session") return;
-  now.paused = null;
+  Object.assign(now, { paused: null, server: "live" });
   await whip?.send(true);
   show();
 }
@@ -307,10 +315,12 @@ async function withdraw() {
 
 // --- What the service says of the session ------------------------------------------------------------------------------
 
-function over(state) {
+async function over(state) {
   asked++;
   release(true);
-  phase(state === "withdrawn" ? "withdrawn" : "ended");
+  if (state !== "withdrawn") return phase("ended");
+  now.receipt = await api.get(path("/receipt")).catch(() => null);
+  phase("withdrawn");
 }
 
 async function poll() {
@@ -375,8 +385,7 @@ async function agree(event) {
     }
     $("agree-button").disabled = true;
     try {
-      await api.post(path("/consent"), { text_version: now.texts.version, language: now.language });
-      now.join = await api.get("/v1/join");
+      now.join.session = await api.post(path("/consent"), { text_version: now.texts.version, language: now.language });
     } catch (error) {
       return refusedConsent(error);
     } finally {
@@ -391,8 +400,9 @@ async function agree(event) {
 async function refusedConsent(error) {
   if ([409, 422].includes(error.status)) {
     // Another text, or another state of the session, than this page knows.
+    const { version } = now.texts;
     await open();
-    now.consentError = "error_text_changed";
+    now.consentError = now.texts.version === version ? "error_server" : "error_text_changed";
     $("agree").checked = false;
     return show();
   }

@@ -54,6 +54,7 @@ export class Whip {
 
   start(stream) {
     this.#stream = stream;
+    for (const track of stream.getTracks()) track.enabled = this.#sending;
     addEventListener("online", this.#online);
     this.#tell("connecting");
     return this.#attempt();

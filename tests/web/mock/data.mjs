@@ -30,7 +30,7 @@ export class Invented {
     this.at = 0;
     this.index = 0;
     this.continuity = 0;
-    this.episode = null;
+    this.episode = this.opened = null;
     this.episodes = 0;
     this.alerts = [];
     this.maxima = this.judges.map((judge) => ({ judge, max: "undecided" }));
@@ -53,21 +53,32 @@ export class Invented {
 
   /** As GET /v1/sessions/{id} says it. */
   json() {
-    const judged = this.coverage.judged.total_secs;
-    const started = this.session.started !== null;
+    const head = {
+      ...this.session, away_because: this.session.state === "away" ? "no frame for 3 s" : null, created_by: "Ada",
+      last_window: this.last, open_episode: this.opened, alerts: this.alerts.length,
+    };
+    return this.session.started === null || this.session.state === "withdrawn" ? head : { ...head, ...this.books() };
+  }
+
+  /** What `ah.session.ended.v1` says, so far. */
+  books() {
+    const { total_secs } = this.coverage.judged;
+    const label = this.labels.vote_of_max;
+    const chance = 1 - 0.97 ** (total_secs / 5);
+    const count = (judge, answer) => Math.round((answer === "present" ? this.windows.present : this.windows.absent) * (judge === "v3" ? 0.9 : 1));
+    const usage = { requests: 9, retries: 0, waited_secs: 9.5, answers_with_tokens: 9, prompt_tokens: 14724, prompt_audio_tokens: 585, prompt_video_tokens: 13500, completion_tokens: 72 };
+    const what = this.kind === "panel" ? "A/H" : "Hesitation cues";
     return {
-      ...this.session,
-      labels: started ? this.labels : null,
-      judges: this.maxima,
-      elapsed_secs: this.at,
-      coverage: this.coverage,
-      last_window: this.last,
-      open_episode: this.episode,
-      alerts: this.alerts.length,
-      alarms: started
-        ? { episodes: this.episodes, alerts: this.alerts.filter((a) => a.data.kind === "episode").length, per_hour: judged ? (this.episodes * 3600) / judged : null }
-        : null,
-      advisory: this.kind === "panel" ? PANEL_ADVISORY : CUES_ADVISORY,
+      ...this.heuristic(),
+      verdict: `${what} ${label} (both vote_of_max and max_of_vote). Judged ${total_secs} s of ${this.at} s; nothing is said of the other ${this.at - total_secs} s.`,
+      advisory: this.kind === "panel" ? PANEL_ADVISORY : CUES_ADVISORY, label, labels: this.labels, early_stop: false,
+      judges: this.maxima.map(({ judge, max }) => ({ judge, max, present: count(judge, "present"), absent: count(judge, "absent"), not_asked: 0, abstained: { deadline: this.windows.lost }, covered_secs: total_secs, usage })),
+      elapsed_secs: this.at, coverage: this.coverage, coverage_ratio: this.at ? total_secs / this.at : 0, windows: this.windows,
+      alarms: { episodes: this.episodes, alerts: this.alerts.filter((a) => a.data.kind === "episode").length, per_hour: total_secs ? (this.episodes * 3600) / total_secs : null },
+      saturation: label !== "present" || chance <= 0.9 ? null : {
+        windows: total_secs / 5, assumed_false_positive_rate: 0.03, chance_of_present: chance,
+        text: `Long session: were only 3 % of windows called present by mistake, a session of ${total_secs / 5} windows would be present with ${(chance * 100).toFixed(1)} % anyway. Its label says little, read the alarms per hour.`,
+      },
     };
   }
 
@@ -106,8 +117,7 @@ export class Invented {
       lost: { reason: "all_abstained", votes: this.judges.map((judge) => this.vote(judge, "abstained")) },
     }[outcome];
     this.coverage[outcome][{ skipped: "gate_secs", dropped: "overload_secs", lost: "all_abstained_secs" }[outcome]] += 5;
-    this.last = this.event(`ah.window.${outcome}.v1`, span, { window, quality: null, ...more });
-    return [this.last];
+    return [this.event(`ah.window.${outcome}.v1`, span, { window, quality: null, ...more })];
   }
 
   draw() {
@@ -174,7 +184,8 @@ export class Invented {
     if (before !== "present" && this.labels.vote_of_max === "present") events.push(this.alert("session", span, window));
     if (label === "present" && !this.episode) {
       this.episode = { number: ++this.episodes, start_secs: span[0], present_windows: 1, misses: 0 };
-      events.push(this.event("ah.episode.opened.v1", span, { episode: this.episodes, judged_by: this.kind, present_windows: 1, alerted: true }));
+      this.opened = this.event("ah.episode.opened.v1", span, { episode: this.episodes, judged_by: this.kind, present_windows: 1, alerted: true });
+      events.push(this.opened);
       events.push(this.alert("episode", span, window));
     } else if (this.episode) {
       if (label === "present") Object.assign(this.episode, { misses: 0, end_secs: span[1], present_windows: this.episode.present_windows + 1 });
@@ -185,7 +196,7 @@ export class Invented {
 
   close(closed_by) {
     const { number, start_secs, end_secs = start_secs + 5, present_windows } = this.episode;
-    this.episode = null;
+    this.episode = this.opened = null;
     return this.event("ah.episode.closed.v1", [start_secs, end_secs], { episode: number, judged_by: this.kind, present_windows, alerted: true, closed_by });
   }
 
@@ -196,7 +207,7 @@ export class Invented {
     const text = kind === "session" ? `${what} present in this session, at ${at}` : `${what} present: episode ${this.episodes} at ${at}`;
     const cues = this.kind === "panel" ? null : this.last.data.votes[0].cues;
     const alert = this.event("ah.alert.raised.v1", span, {
-      kind, judged_by: this.kind, ...this.heuristic(), text, advisory: this.json().advisory, rule: "vote_of_max", session_labels: { ...this.labels },
+      kind, judged_by: this.kind, ...this.heuristic(), text, advisory: this.kind === "panel" ? PANEL_ADVISORY : CUES_ADVISORY, rule: "vote_of_max", session_labels: { ...this.labels },
       session_maxima: this.maxima.map((m) => ({ ...m })), window, episode: kind === "episode" ? this.episodes : null, cues,
     });
     this.alerts.push(alert);
@@ -232,24 +243,7 @@ export class Invented {
 
   ended() {
     const events = this.episode ? [this.close("session_end")] : [];
-    const { total_secs } = this.coverage.judged;
-    const chance = 1 - 0.97 ** (total_secs / 5);
-    const label = this.labels.vote_of_max;
-    const count = (judge, answer) => Math.round((answer === "present" ? this.windows.present : this.windows.absent) * (judge === "v3" ? 0.9 : 1));
-    const usage = { requests: 9, retries: 0, waited_secs: 9.5, answers_with_tokens: 9, prompt_tokens: 14724, prompt_audio_tokens: 585, prompt_video_tokens: 13500, completion_tokens: 72 };
-    const saturated = label === "present" && chance > 0.9;
-    events.push(this.event("ah.session.ended.v1", [0, this.at], {
-      kind: this.kind, ...this.heuristic(),
-      verdict: `A/H ${label} (both vote_of_max and max_of_vote). Judged ${total_secs} s of ${this.at} s; nothing is said of the other ${this.at - total_secs} s.`,
-      advisory: this.json().advisory, rule: "vote_of_max", label, labels: this.labels, early_stop: false,
-      judges: this.maxima.map(({ judge, max }) => ({ judge, max, present: count(judge, "present"), absent: count(judge, "absent"), not_asked: 0, abstained: { deadline: this.windows.lost }, covered_secs: total_secs, usage })),
-      elapsed_secs: this.at, coverage: this.coverage, coverage_ratio: this.at ? total_secs / this.at : 0, windows: this.windows,
-      alarms: this.json().alarms,
-      saturation: saturated ? {
-        windows: total_secs / 5, assumed_false_positive_rate: 0.03, chance_of_present: chance,
-        text: `Long session: were only 3 % of windows called present by mistake, a session of ${total_secs / 5} windows would be present with ${(chance * 100).toFixed(1)} % anyway. Its label says little, read the alarms per hour.`,
-      } : null,
-    }));
+    events.push(this.event("ah.session.ended.v1", [0, this.at], { kind: this.kind, rule: "vote_of_max", ...this.books() }));
     Object.assign(this.session, { state: "ended", ended: new Date(this.begin + this.at * 1000).toISOString() });
     return events;
   }

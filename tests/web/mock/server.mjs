@@ -11,7 +11,8 @@ import { Invented, JUDGES } from "./data.mjs";
 
 const WEB = fileURLToPath(new URL("../../../web/", import.meta.url));
 const TYPES = { ".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/javascript", ".json": "application/json", ".svg": "image/svg+xml" };
-const CSP = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'";
+const CSP = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self' blob:; connect-src 'self'; " +
+  "form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 export class Mock {
   sessions = new Map();
@@ -25,9 +26,10 @@ export class Mock {
   broken = () => null; // (method, path) => a problem's { status, title } to answer with
   answer = async () => null; // an SDP offer's answer; null: 503
   resources = new Map();
-  judges = JUDGES.map((name) => ({ name, proof: name === "v2" ? "unproven" : "proven", state: "answers", endpoints: [{ base_url: "https://gpu-1.example.org/v1", circuit: "closed" }] }));
-  sinks = [{ name: "clinic", kind: "webhook", pending: 2, dead: 1, oldest: "2026-01-02T09:00:00Z" }];
-  keeps = { events_days: 30, alerts_days: 90, audit_days: 365, clips: false };
+  judges = JUDGES.map((name) => ({ name, model: `ah-${name}`, base_urls: ["https://gpu-1.example.org/v1"], proof: name === "v2" ? "unproven" : "proven", set_aside: false }));
+  reasons = []; // why it is not ready
+  sinks = [{ sink: "clinic", pending: 2, dead: 1, oldest: "2026-01-02T09:00:00Z" }];
+  keeps = { events_days: 30, alerts_days: 90, audit_days: 365, recorded: false };
 
   async listen(port = 0) {
     this.server = createServer((request, response) => this.#serve(request, response).catch((error) => {
@@ -82,6 +84,7 @@ export class Mock {
     const who = this.participants.has(presented) ? { name: "join link", role: "participant", session: this.participants.get(presented) } : { name: "Ada", role: this.tokens.get(presented), session: null };
     const of = { request, response, url, body, who, cookie: !bearer };
     if (await this.#static(of)) return;
+    if (url.pathname === "/logout") return response.writeHead(303, { Location: "/", "Set-Cookie": "ahwatch=; Path=/; Max-Age=0" }).end();
     if (url.pathname === "/login" && request.method === "POST") return this.#login(of);
     if (!who.role) return problem(response, 401, "A token is needed");
     if (of.cookie && request.method !== "GET" && request.headers["x-ahwatch"] !== "1") return problem(response, 403, "The header X-Ahwatch is missing");
@@ -99,6 +102,7 @@ export class Mock {
     else if (path.startsWith("/signin/") || path.startsWith("/dashboard/")) file = path.slice(1);
     if (!file) return false;
     const name = join(WEB, normalize(`/${file}`));
+    if (file.startsWith("dashboard/") && (!who.role || who.role === "participant")) return problem(response, 401, "A token is needed"), true;
     const bytes = await readFile(name).catch(() => null);
     if (!bytes) return problem(response, 404, "There is no such file"), true;
     response.writeHead(200, { "Content-Type": TYPES[extname(name)] });
@@ -117,6 +121,7 @@ export class Mock {
     const { request, response, url, body, who } = of;
     const [, top, ...rest] = url.pathname.split("/").map(decodeURIComponent);
     if (top === "whip") return this.#whip(of, rest);
+    if (url.pathname === "/readyz") return json(response, this.reasons.length ? 503 : 200, { ready: !this.reasons.length, reasons: this.reasons });
     if (top !== "v1") return problem(response, 404, "There is no such page");
     const route = `${request.method} ${[rest[0], rest[1] && ":id", rest[2]].filter(Boolean).join("/")}`;
     const invented = rest[0] === "sessions" && rest[1] ? this.sessions.get(rest[1]) : null;
@@ -124,14 +129,15 @@ export class Mock {
     if (who.role === "participant" && invented && invented.id !== who.session) return problem(response, 403, "This token is for another session");
     switch (route) {
       case "GET me": return json(response, 200, who);
-      case "GET judges": return json(response, 200, { judges: this.judges });
+      case "GET judges": return json(response, 200, { judges: this.judges, judgement: this.judges.length ? "panel" : "heuristic" });
       case "GET sinks": return json(response, 200, { sinks: this.sinks });
       case "GET version": return json(response, 200, { version: "0.0.0-mock" });
       case "GET join": return this.#join(of);
       case "GET sessions": return json(response, 200, { sessions: [...this.sessions.values()].reverse().map((s) => s.json()), next: null });
       case "POST sessions": return this.#create(of, JSON.parse(body));
-      case "GET sessions/:id": return json(response, 200, invented.json());
-      case "GET sessions/:id/alerts": return json(response, 200, { alerts: invented.alerts.map((event) => ({ event, feedback: this.feedback.get(event.id) ?? null, deliveries: [] })) });
+      case "GET sessions/:id": return json(response, 200, seen(invented, who));
+      case "GET sessions/:id/receipt": return invented.receipt ? json(response, 200, invented.receipt) : problem(response, 404, "No such thing");
+      case "GET sessions/:id/alerts": return json(response, 200, { alerts: invented.alerts.map((event) => this.#alert(event)), next: null });
       case "GET sessions/:id/events": return this.#stream(of, invented.id);
       case "GET events": return this.#stream(of, null);
       case "GET alerts": return this.#export(of);
@@ -145,14 +151,15 @@ export class Mock {
         const { version } = JSON.parse(await readFile(join(WEB, `texts/${language}.json`)));
         if (text_version !== version) return problem(response, 409, "The text has changed");
         Object.assign(invented.session, { state: "awaiting_media", consent: { at: new Date().toISOString(), by: "participant", text_version, language, reference: null } });
-        return json(response, 200, invented.json());
+        return json(response, 200, seen(invented, who));
       }
-      case "POST sessions/:id/pause": invented.session.state = "paused"; return json(response, 200, invented.json());
-      case "POST sessions/:id/resume": invented.session.state = "live"; return json(response, 200, invented.json());
+      case "POST sessions/:id/pause": invented.session.state = "paused"; return json(response, 200, seen(invented, who));
+      case "POST sessions/:id/resume": invented.session.state = "live"; return json(response, 200, seen(invented, who));
       case "POST sessions/:id/end": this.tell(invented.ended()); return json(response, 200, invented.json());
       case "POST sessions/:id/withdraw": {
         this.tell(invented.withdrawn());
-        return json(response, 200, { id: "019b0000-0000-7000-8000-0000000000aa", session: invented.id, at: "2026-01-02T10:00:00Z", windows_deleted: 12, alerts_deleted: 1, pending_deleted: 0, receivers_told: ["clinic"] });
+        invented.receipt ??= { id: "019b0000-0000-7000-8000-0000000000aa", session: invented.id, at: "2026-01-02T10:00:00Z", windows_deleted: 12, alerts_deleted: 1, pending_deleted: 0, receivers_told: ["clinic"] };
+        return json(response, 200, invented.receipt);
       }
     }
     return problem(response, 404, "There is no such page");
@@ -160,10 +167,10 @@ export class Mock {
 
   #join({ response, who }) {
     if (who.role !== "participant") return problem(response, 403, "This is for participants");
-    const session = this.sessions.get(who.session).json();
-    const panel = session.judgement === "panel";
+    const invented = this.sessions.get(who.session);
+    const panel = invented.kind === "panel";
     json(response, 200, {
-      session, controller: { name: "Example Clinic", contact: "privacy@clinic.example" }, purpose: session.purpose, language: session.language,
+      session: seen(invented, who), controller: { name: "Example Clinic", contact: "privacy@clinic.example" }, text_version: "1", language: invented.session.language ?? null,
       ice_servers: [], judges: panel ? JUDGES : [], endpoints: panel ? ["gpu-1.example.org"] : [], keeps: this.keeps,
     });
   }
@@ -189,7 +196,11 @@ export class Mock {
     const alerts = [...this.sessions.values()].flatMap((s) => s.alerts);
     if (url.searchParams.get("format") !== "jsonl") return json(response, 200, { alerts });
     response.writeHead(200, { "Content-Type": "application/jsonl", "Content-Disposition": "attachment; filename=alerts.jsonl" });
-    response.end(alerts.map((event) => JSON.stringify({ event, feedback: this.feedback.get(event.id) ?? null }) + "\n").join(""));
+    response.end(alerts.map((event) => JSON.stringify(this.#alert(event)) + "\n").join(""));
+  }
+
+  #alert(event) {
+    return { event, feedback: this.feedback.get(event.id) ?? null, deliveries: [{ sink: "clinic", state: "delivered", attempts: 1, at: event.time, detail: null }] };
   }
 
   #stream({ request, response, url }, session) {
@@ -223,6 +234,14 @@ export class Mock {
     response.writeHead(201, { "Content-Type": "application/sdp", Location: `/whip/${session}/${id}`, ETag: '"1"', "Accept-Patch": "application/trickle-ice-sdpfrag" });
     response.end(sdp);
   }
+}
+
+/** A session as who asks may see it: its participant sees nothing that was concluded. */
+function seen(invented, { role }) {
+  const all = invented.json();
+  if (role !== "participant") return all;
+  const { id, state, purpose, consent, created, started, ended } = all;
+  return { id, state, purpose, consent, created, started, ended };
 }
 
 function json(response, status, value) {
