@@ -5,7 +5,7 @@
 //! - `panel`: all judges of a window at once.
 //! - `tally`: votes to a label; pure.
 //! - `canary`: whether a judge hears and sees; `proof`: what that comes to; `fingerprint`: whether it answers as it did.
-//! - `guard`: keeps both up to date over a panel.
+//! - `guard`: keeps both up to date over a panel. `outage`: who ceased to answer.
 //! - `usage`: what judging took.
 //! - `cues`: the embedded hesitation-cue index, in place of a panel, never inside one.
 
@@ -16,6 +16,7 @@ pub mod cues;
 pub mod fingerprint;
 pub mod guard;
 pub mod openai;
+pub mod outage;
 pub mod panel;
 pub mod prompt;
 pub mod proof;

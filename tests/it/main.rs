@@ -21,6 +21,7 @@ mod kit;
 mod long;
 mod many;
 mod odd_media;
+mod outage;
 mod record;
 mod recorded;
 mod reload;

@@ -1,11 +1,12 @@
 //! The server behind one `base_url`: its places for requests and its circuit, shared by all judges that name it.
 
 use std::convert::Infallible;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use reqwest::Client;
+use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep_until, timeout};
 use url::Url;
@@ -22,6 +23,8 @@ pub(in crate::judge) struct Endpoint {
     places: Semaphore,
     count: usize,
     circuit: Mutex<Circuit>,
+    /// What went wrong last, in a line without credentials.
+    why: Mutex<Option<Arc<str>>>,
     /// Held by whoever asks a canary clip: what else a server computes beside it moves its numbers.
     pub(super) examining: tokio::sync::Mutex<()>,
     /// Rung whenever somebody who waits for the circuit should look again.
@@ -45,6 +48,7 @@ impl Endpoint {
             places: Semaphore::new(places),
             count: places,
             circuit: Mutex::default(),
+            why: Mutex::default(),
             examining: tokio::sync::Mutex::new(()),
             changed: Notify::new(),
         }
@@ -126,9 +130,21 @@ impl Endpoint {
         Leave { endpoint: self, judge, sent: Instant::now(), told: false, _place: place }
     }
 
-    /// Waits until the circuit changes.
-    pub(super) async fn change(&self) {
-        self.changed.notified().await;
+    /// Waits until the circuit changes; counts from the moment this is called.
+    pub(in crate::judge) fn change(&self) -> Pin<Box<Notified<'_>>> {
+        let mut changed = Box::pin(self.changed.notified());
+        changed.as_mut().enable();
+        changed
+    }
+
+    /// What went wrong here last, with host and port.
+    pub(super) fn why(&self) -> String {
+        let (host, why) = (self.host(), self.why.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        match why {
+            Some(why) if why.contains(&host) => why.to_string(),
+            Some(why) => format!("{host}: {why}"),
+            None => host,
+        }
     }
 
     /// Sends a canary if one is due. The answer's status is enough: below 500, somebody is there.
@@ -165,7 +181,10 @@ impl Endpoint {
         self.circuit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(&self, judge: &Arc<str>, health: Health, sent: Instant) {
+    fn tell(&self, judge: &Arc<str>, health: Health, why: Option<&str>, sent: Instant) {
+        if let Some(why) = why {
+            *self.why.lock().unwrap_or_else(PoisonError::into_inner) = Some(why.into());
+        }
         let change = self.circuit().outcome(judge, health, sent, Instant::now());
         match change {
             Change::None => return,
@@ -180,17 +199,17 @@ impl Endpoint {
 }
 
 impl Leave<'_> {
-    /// Tells what came of the request.
-    pub(super) fn tell(mut self, health: Health) {
+    /// Tells what came of the request, and what went wrong if something did.
+    pub(super) fn tell(mut self, health: Health, why: Option<&str>) {
         self.told = true;
-        self.endpoint.tell(self.judge, health, self.sent);
+        self.endpoint.tell(self.judge, health, why, self.sent);
     }
 }
 
 impl Drop for Leave<'_> {
     fn drop(&mut self) {
         if !self.told {
-            self.endpoint.tell(self.judge, Health::Unknown, self.sent);
+            self.endpoint.tell(self.judge, Health::Unknown, None, self.sent);
         }
     }
 }
