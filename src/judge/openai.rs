@@ -13,6 +13,7 @@ mod choose;
 mod client;
 mod endpoint;
 mod examine;
+mod pace;
 mod replica;
 
 use std::fmt::Write as _;
@@ -214,8 +215,10 @@ impl Judge {
                 Some(first) => first,
                 None => self.next(&tried, due, Some(deadline), progress).await?,
             };
-            // A place that comes free as the time runs out is no use, and media sent then only load the endpoint.
-            if Instant::now() >= deadline {
+            // A place that comes free as the time runs out is no use, and media sent then only load the endpoint. Were it used all
+            // the same, under overload every request would get its place too late.
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || (due != Due::AfterSending && self.replicas()[index].is_too_late(left)) {
                 return Err(self.too_late(progress));
             }
             let body = match &body {
@@ -236,6 +239,7 @@ impl Judge {
             let mut failure = match outcome {
                 Attempt::TimeUp => return Err(self.too_late(progress)),
                 Attempt::Done(Ok(reading)) => {
+                    replica.answered(sent.elapsed());
                     progress.tokens = reading.tokens.or(progress.tokens);
                     return Ok(reading);
                 }
@@ -378,7 +382,7 @@ impl Judge {
         match (progress.attempts, &progress.last_failure) {
             (0, _) => {
                 detail.push_str(
-                    "; no request was sent, the places at this base_url were taken or the time was up",
+                    "; no request was sent, the places at this base_url were taken or too little time was left",
                 );
             }
             (attempts, Some(last)) => {

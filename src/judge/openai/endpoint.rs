@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ pub(in crate::judge) struct Endpoint {
     client: Client,
     places: Semaphore,
     count: usize,
+    /// Requests in line for a place.
+    waiting: AtomicUsize,
     circuit: Mutex<Circuit>,
     /// What went wrong last, in a line without credentials.
     why: Mutex<Option<Arc<str>>>,
@@ -47,6 +50,7 @@ impl Endpoint {
             client,
             places: Semaphore::new(places),
             count: places,
+            waiting: AtomicUsize::new(0),
             circuit: Mutex::default(),
             why: Mutex::default(),
             examining: tokio::sync::Mutex::new(()),
@@ -90,6 +94,11 @@ impl Endpoint {
         self.count - self.places.available_permits().min(self.count)
     }
 
+    /// Whether another request is in line for a place.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+
     /// Whether its circuit lets nothing through.
     pub(super) fn is_open(&self) -> bool {
         self.circuit().is_open()
@@ -113,7 +122,9 @@ impl Endpoint {
 
     /// Leave to send a request, waiting in line for a place and for what comes of another's trial. None: the circuit is open.
     pub(super) async fn leave_in_turn<'a>(&'a self, judge: &'a Arc<str>) -> Option<Leave<'a>> {
+        let in_line = InLine::at(&self.waiting);
         let place = self.places.acquire().await.ok()?;
+        drop(in_line);
         loop {
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
@@ -195,6 +206,22 @@ impl Endpoint {
             Change::TrialFree => {}
         }
         self.changed.notify_waiters();
+    }
+}
+
+/// One that is in line, as long as it is.
+struct InLine<'a>(&'a AtomicUsize);
+
+impl<'a> InLine<'a> {
+    fn at(line: &'a AtomicUsize) -> Self {
+        line.fetch_add(1, Ordering::Relaxed);
+        Self(line)
+    }
+}
+
+impl Drop for InLine<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
