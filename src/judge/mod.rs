@@ -156,7 +156,7 @@ impl AbstentionReason {
         Self::ALL.into_iter().find(|reason| reason.as_str() == word)
     }
 
-    /// Whether the same clip may be answered another time: something failed on the way, or nobody was there.
+    /// Whether the same clip may be answered another time: something failed on the way, or nobody (fit) was there.
     #[must_use]
     pub const fn may_pass(self) -> bool {
         match self {
@@ -168,14 +168,14 @@ impl AbstentionReason {
             | Self::RateLimited
             | Self::ServerError
             | Self::NotACompletion
-            | Self::CircuitOpen => true,
+            | Self::CircuitOpen
+            | Self::SetAside => true,
             Self::Truncated
             | Self::Unparsable
             | Self::NoScore
             | Self::NoVideo
             | Self::NoAudio
             | Self::InsufficientEvidence
-            | Self::SetAside
             | Self::Encoding => false,
         }
     }
