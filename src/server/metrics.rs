@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicI64, AtomicU64};
 
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -64,16 +64,25 @@ struct State {
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct InStage {
-    stage: Stage,
+    stage: &'static str,
 }
 
 /// A stage of a window's way.
-#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelValue)]
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
 pub enum Stage {
     /// The slowest judge's answer, from its first request.
     Panel,
     /// Into the journal.
     Journal,
+}
+
+impl Stage {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Panel => "panel",
+            Self::Journal => "journal",
+        }
+    }
 }
 
 /// What is only known when it is asked for.
@@ -228,7 +237,7 @@ impl Metrics {
 
     /// A stage took so long.
     pub fn stage(&self, stage: Stage, took: std::time::Duration) {
-        self.stages.get_or_create(&InStage { stage }).observe(took.as_secs_f64());
+        self.stages.get_or_create(&InStage { stage: stage.as_str() }).observe(took.as_secs_f64());
     }
 
     /// Counts what was told. `source` is what its metrics are called.

@@ -23,6 +23,7 @@ mod long;
 mod many;
 mod odd_media;
 mod pushed;
+mod outage;
 mod record;
 mod recorded;
 mod reload;
