@@ -30,6 +30,7 @@ mod reload;
 mod replicas;
 mod rtsps;
 mod screen;
+mod serve;
 mod servers;
 mod tidy;
 mod watch_file;

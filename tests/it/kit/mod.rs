@@ -7,6 +7,7 @@
 //! - [`endpoint`]: a judge that decodes what it is sent and answers from what it saw. A stand-in: it judges nobody.
 //! - [`senses`]: how it answers the canary.
 //! - [`encoded`]: the encoded media of a recording; [`station`]: a source that it is pushed into; [`peer`]: a browser.
+//! - [`service`]: `ahwatch serve`, and a client of its API.
 //! - [`rtsp`]: a camera. [`pulse`]: microphones. [`pipewire`]: a webcam. [`proxy`]: a bad network. [`run`]: the program itself, as a user runs it;
 //!   [`tty`]: on a terminal.
 //!
@@ -42,6 +43,7 @@ pub mod rtsp;
 pub mod run;
 pub mod scenes;
 pub mod senses;
+pub mod service;
 pub mod station;
 pub mod tones;
 pub mod tty;
