@@ -13,7 +13,7 @@
 //! - `cut`: a cutting thread. `fleet`: the sources that run, and which come and go. `prepare`: from the configuration to
 //!   what a source runs with. `guarding`: the task that looks after a panel. `output`: the thread that writes events.
 //!   `signals`: what the system asks. [`terminal`]: the live screen's. `journal`: the thread that writes the
-//!   journal. `jobs`, `eval`: recordings in parallel, offline.
+//!   journal. `sinks`: a task for each. `jobs`, `eval`: recordings in parallel, offline.
 
 #![allow(clippy::disallowed_methods, reason = "this is the place that the bans on spawning point to")]
 
@@ -26,6 +26,7 @@ mod journal;
 mod output;
 mod prepare;
 mod signals;
+mod sinks;
 pub mod terminal;
 
 use std::convert::Infallible;
@@ -43,6 +44,7 @@ pub use jobs::{in_parallel, interruptible, play};
 pub use journal::journal;
 pub use output::printer;
 pub use signals::{hangups, interrupted};
+pub use sinks::Sinks;
 
 use crate::alert::Event;
 use crate::config::{Config, SourceConfig};
