@@ -168,6 +168,14 @@ fn data(head: Head, event: &Event) -> Data {
     }
 }
 
+/// The books of a session that may still run, as its end will tell them.
+#[must_use]
+pub fn books(summary: &crate::session::Summary) -> Value {
+    let span = Span::new(MediaTime::ZERO, summary.elapsed);
+    let head = Head { session: None, source: String::new(), continuity: 0, span: span.into() };
+    serde_json::to_value(session::ended(head, summary)).unwrap_or_default()
+}
+
 /// Which part of which session an event is about; in every `data`.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Head {

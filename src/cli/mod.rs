@@ -12,6 +12,7 @@ mod journal;
 mod log;
 mod reload;
 mod replay;
+mod serve;
 mod telemetry;
 mod token;
 mod watch;
@@ -36,6 +37,8 @@ pub struct Cli {
 enum Command {
     /// Watch recordings, cameras and microphones, and print what is judged as it happens.
     Watch(watch::Options),
+    /// Run as a service: sessions by an HTTP API, participants' browsers, a dashboard, alerts that arrive.
+    Serve(serve::Options),
     /// Look at everything a watch needs: this machine, the configuration, every judge and whether it hears and sees.
     Doctor(doctor::Options),
     /// Check a configuration, or print its JSON Schema.
@@ -91,6 +94,7 @@ pub fn main() -> ExitCode {
     log::start(&cli.log);
     let exit = match cli.command {
         Command::Watch(options) => watch::run(&options),
+        Command::Serve(options) => serve::run(&options),
         Command::Doctor(options) => doctor::run(&options),
         Command::Config { command } => config::run(&command),
         Command::Journal { command } => journal::run(&command),

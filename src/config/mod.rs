@@ -5,7 +5,8 @@
 //!
 //! - `raw`: the tables and keys, read one by one. Paths inside a file are relative to that file.
 //! - `defaults`: every default with its unit.
-//! - `judge`, `panel`, `source`, `gate`, `journal`, `sink`: those tables made sense of. `fingerprint`: the file that `[panel]` may name.
+//! - `judge`, `panel`, `source`, `gate`, `server`, `journal`, `sink`: those tables made sense of. `fingerprint`: the file that
+//!   `[panel]` may name.
 //! - `problem`: what is wrong, and where. `redact`: what never prints.
 
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ mod panel;
 mod problem;
 mod raw;
 pub mod redact;
+mod server;
 mod sink;
 mod source;
 
@@ -31,8 +33,9 @@ pub use judge::{JudgeConfig, Sampling};
 pub use panel::{PanelConfig, RawPanel};
 pub use problem::{Problem, Problems};
 pub use raw::{ClipCodec, Medium, Profile, RawConfig, RawJudge, RawSession, RawSource, RawWindow, Rule};
+pub use server::{Basis, BasisKind, Controller, Purpose, RawController, RawServer, ServerConfig};
 pub use sink::{EventClass, RawSink, Receiver, SinkConfig, SinkKind};
-pub use source::{Input, SourceConfig};
+pub use source::{Input, Leave, SourceConfig};
 
 use problem::Place;
 
@@ -51,6 +54,8 @@ pub struct Config {
     pub judging: Judging,
     /// What is asked of a panel before it is trusted.
     pub panel: PanelConfig,
+    /// How `serve` is reached.
+    pub server: ServerConfig,
     /// Directory laid out as the repository (`models/`, `pipelines/`) whose files replace the embedded ones.
     pub assets: Option<PathBuf>,
     /// Where clips are kept for review. On the command line only: it is not to happen by an old line of a file.
@@ -149,6 +154,8 @@ pub struct Overrides {
     pub fingerprint: Option<PathBuf>,
     /// `--record`.
     pub record: Option<PathBuf>,
+    /// `--listen`, of `serve`.
+    pub listen: Option<String>,
 }
 
 /// Looks up an environment variable; for `api_key_env` and its kin only.
@@ -160,7 +167,7 @@ impl Config {
     /// # Errors
     /// Everything that is wrong, at once.
     pub fn build(raw: RawConfig, overrides: Overrides, env: Env<'_>) -> Result<Self, Problems> {
-        let RawConfig { window, session, gate, panel, journal, sink, source, judge, origin } = raw;
+        let RawConfig { window, session, gate, panel, server, controller, journal, sink, source, judge, origin } = raw;
         let mut problems = origin.problems;
         let file = origin.file.as_deref().map_or_else(|| "defaults".to_owned(), |file| file.display().to_string());
 
@@ -200,9 +207,10 @@ impl Config {
             Judging::Panel(judge::build_panel(&judge, &files, window.max_pixels, env, &mut problems))
         };
         let panel = panel::build(&panel, &overrides, &file, &config_dir, &judging, &mut problems);
+        let server = server::build(&server, &controller, &overrides, &file, &config_dir, &mut problems);
         if problems.is_empty() {
             let Overrides { assets, record, .. } = overrides;
-            Ok(Self { window, session, gate, sources, judging, panel, assets, record, journal, sinks })
+            Ok(Self { window, session, gate, sources, judging, panel, server, assets, record, journal, sinks })
         } else {
             Err(problems)
         }

@@ -5,8 +5,8 @@
 use crate::alert::journal::{Journal, JournalError, Route};
 use crate::config::{JournalConfig, SinkConfig};
 
-/// Opens the journal for a run of the service and starts its writer, which deletes what is older than configured. Events wait in it for `sinks`, whether these run or
-/// not. Only one service can have a journal.
+/// Opens the journal for a run of the service and starts its writer, which also deletes what is older than configured. Events
+/// wait in it for `sinks`, whether these run or not. Only one service can have a journal.
 ///
 /// # Errors
 /// It cannot be opened or written, or another service has it.

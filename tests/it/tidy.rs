@@ -10,10 +10,10 @@ type File = (String, String);
 const LONGEST: usize = 420;
 const GSTREAMER_WORDS: [&str; 5] = ["Sample", "Buffer", "Segment", "Pad", "Caps"];
 const DOCS: [&str; 8] = [
-    "docs/bah.md",
-    "docs/journal.md",
+    "docs",
     "README.md",
     "ARCHITECTURE.md",
+    "CHANGELOG.md",
     "CONTRIBUTING.md",
     "deploy/README.md",
     "models/README.md",
