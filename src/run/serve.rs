@@ -106,7 +106,7 @@ pub async fn serve(
     let service = Arc::new(Service::new(configs, control, journal.clone(), Some(whip.clone())));
 
     let mut tasks = JoinSet::new();
-    // SINKS
+    let sinks = super::Sinks::start(&journal, &config.sinks).map_err(|error| ServeError::Sink(error.to_string()))?;
     let (events, told) = mpsc::channel(WAITING);
     let hub = tokio::spawn(hub(told, Arc::clone(&service)));
     let handle = Handle::new();
@@ -147,7 +147,7 @@ pub async fn serve(
     // It ends with the watch, which had the last sender.
     let _ = hub.await;
     drop(tasks);
-    // SINKS2
+    sinks.stop().await;
     journal.close().await;
     Ok(outcome?)
 }

@@ -18,6 +18,7 @@ mod deploy;
 mod devices;
 mod doctor;
 mod gate;
+mod journal;
 mod kit;
 mod long;
 mod many;

@@ -230,7 +230,9 @@ fn foreign_crates_stay_in_their_files() {
     let places = [
         ("gstreamer", vec!["src/source/", "src/encode/", "tests/it/kit/", "benches/"]),
         ("ort", vec!["src/gate/onnx.rs"]),
-        ("reqwest", vec!["src/judge/openai", "tests/"]),
+        ("reqwest", vec!["src/judge/openai", "src/alert/sink/webhook.rs", "tests/"]),
+        ("rusqlite", vec!["src/alert/journal/", "tests/it/journal"]),
+        ("rumqttc", vec!["src/alert/sink/mqtt.rs", "tests/it/journal"]),
         ("ratatui", vec!["src/screen/", "src/run/terminal.rs"]),
         ("crossterm", vec!["src/screen/", "src/run/terminal.rs"]),
     ];
