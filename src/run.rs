@@ -11,8 +11,10 @@
 //! Shutdown is end of stream: when the stop handle goes, sources end, their channels close, and stages end one after the other.
 //!
 //! - `cut`: a cutting thread. `fleet`: the sources that run, and which come and go. `member`: one of them. [`control`]: commands
-//!   to them. `prepare`: from the configuration to what a source runs with. `guarding`: the task that looks after a panel. `output`: the thread that writes events.
-//!   `signals`: what the system asks. [`terminal`]: the live screen's. `jobs`, `eval`: recordings in parallel, offline.
+//!   to them. `prepare`: from the configuration to what a source runs with. `guarding`: the task that looks after a panel.
+//!   `output`: the thread that writes events. `signals`: what the system asks. [`terminal`]: the live screen's.
+//!   `jobs`, `eval`: recordings in parallel, offline.
+//! - [`serve`]: the service's topology. `journal`: the thread that writes the journal. `whip`: the sockets of browsers that join.
 
 #![allow(clippy::disallowed_methods, reason = "this is the place that the bans on spawning point to")]
 
@@ -22,11 +24,14 @@ mod eval;
 mod fleet;
 mod guarding;
 mod jobs;
+mod journal;
 mod member;
 mod output;
 mod prepare;
+pub mod serve;
 mod signals;
 pub mod terminal;
+mod whip;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -42,8 +47,10 @@ pub use cut::{FromSource, cut};
 pub use eval::evaluate_by_rtsp;
 pub use eval::{Progress, evaluate};
 pub use jobs::{in_parallel, interruptible, play};
+pub use journal::journal;
 pub use output::printer;
 pub use signals::{hangups, interrupted};
+pub use whip::whip;
 
 use crate::alert::Event;
 use crate::config::{Config, SourceConfig};
@@ -183,6 +190,9 @@ async fn drive(
         }
     }
     fleet.apply(prepared, config)?;
+    if let Some(commands) = &commands {
+        commands.begun.send_replace(true);
+    }
     loop {
         tokio::select! {
             () = &mut stop, if !outcome.stopped => {

@@ -344,12 +344,7 @@ impl Watcher {
         let due = if self.live { Due::After(waiting.at.into()) } else { Due::AfterSending };
         self.asked += 1;
         let (panel, source) = (Arc::clone(panel), Arc::clone(&self.name));
-        let judging = judge(panel, waiting, self.plan.codec, asks, due, source);
-        self.in_flight.push(Box::pin(async move {
-            let judged = judging.await;
-            drop(permit);
-            judged
-        }));
+        self.in_flight.push(Box::pin(judge(panel, permit, waiting, self.plan.codec, asks, due, source)));
     }
 
     /// Whether nothing of the session is under way.

@@ -61,3 +61,13 @@ pub const REQUESTS_PER_SECOND: u32 = 50;
 pub const FINGERPRINT_SECS: f64 = 3600.0;
 /// How far a log-odds may be off from its fingerprint.
 pub const FINGERPRINT_TOLERANCE: f64 = crate::judge::fingerprint::TOLERANCE;
+/// The journal's file.
+pub const JOURNAL: &str = "ahwatch.db";
+/// How long the journal keeps events that are no alerts, days.
+pub const KEEP_EVENTS_DAYS: u32 = 30;
+/// How long the journal keeps alerts and sessions, days.
+pub const KEEP_ALERTS_DAYS: u32 = 90;
+/// How long the journal keeps who looked at what, days.
+pub const KEEP_AUDIT_DAYS: u32 = 365;
+/// What the topics of an MQTT sink begin with.
+pub const TOPIC_PREFIX: &str = "ahwatch";

@@ -11,7 +11,7 @@ use super::problem::{Place, Problems};
 use super::raw::{RawSource, table_name};
 use super::redact::{Secret, redact_url};
 use super::server::{Basis, Purpose};
-use crate::source::Microphone;
+use crate::source::{Feed, Microphone};
 
 /// One place media comes from.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,6 +41,31 @@ pub struct Leave {
     pub consent: String,
 }
 
+impl SourceConfig {
+    /// A source that is added while the program runs.
+    #[must_use]
+    pub const fn added(name: Arc<str>, input: Input) -> Self {
+        Self { name, input, pipeline: None, realtime: false, once: false, leave: None }
+    }
+
+    /// A camera that is added while the program runs: an `rtsp://` or `rtsps://` address, or `test:`.
+    ///
+    /// # Errors
+    /// It is no such address, or the name no plain one.
+    pub fn from_url(name: String, url: Secret) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        let place = Place::new("the request", "source");
+        let typed = url.expose();
+        if !(typed == "test:" || typed.starts_with("rtsp://") || typed.starts_with("rtsps://")) {
+            problems.push(&place, "url", "is no address of a camera", "write rtsp://HOST/PATH or rtsps://HOST/PATH");
+            return Err(problems);
+        }
+        let raw = RawSource { name: Some(name), url: Some(url), ..RawSource::default() };
+        let source = build_one(&raw, &place, Path::new(""), &Overrides::default(), &mut BTreeSet::new(), &mut problems);
+        source.filter(|_| problems.is_empty()).ok_or(problems)
+    }
+}
+
 /// What a source opens.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Input {
@@ -54,6 +79,8 @@ pub enum Input {
     Mic(Option<String>),
     /// `test:`: a live picture and sound that need no device.
     Test(Microphone),
+    /// What somebody pushes in while the program runs; never configured.
+    Pushed(Feed),
 }
 
 impl Input {
@@ -66,6 +93,7 @@ impl Input {
             Self::Webcam(device, _) => format!("webcam:{}", device.as_deref().unwrap_or("default")),
             Self::Mic(device) => format!("mic:{}", device.as_deref().unwrap_or("default")),
             Self::Test(_) => "test:".to_owned(),
+            Self::Pushed(feed) => format!("pushed:{}", feed.name()),
         }
     }
 }
@@ -324,6 +352,7 @@ fn made_name(input: &Input, names: &mut BTreeSet<String>) -> String {
         Input::Webcam(..) => Some("webcam".to_owned()),
         Input::Mic(_) => Some("mic".to_owned()),
         Input::Test(_) => Some("test".to_owned()),
+        Input::Pushed(feed) => Some(feed.name().to_owned()),
     };
     let plain: String =
         from.unwrap_or_default().chars().map(|c| if is_name_char(c) { c } else { '_' }).take(56).collect();

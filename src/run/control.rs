@@ -18,6 +18,7 @@ const WAITING: usize = 16;
 pub struct Control {
     commands: mpsc::Sender<Command>,
     panel: watch::Receiver<Option<Arc<Panel>>>,
+    begun: watch::Receiver<bool>,
 }
 
 /// The other end of [`Control`], for [`run_controlled`](super::run_controlled).
@@ -26,6 +27,8 @@ pub struct Commands {
     pub(super) asked: mpsc::Receiver<Command>,
     /// The panel that judges now.
     pub(super) panel: watch::Sender<Option<Arc<Panel>>>,
+    /// Whether judges were examined and sources started.
+    pub(super) begun: watch::Sender<bool>,
 }
 
 /// Of a source that is added by command. It has exactly one session: when that ends (a long gap, its longest time, the end of the
@@ -87,7 +90,8 @@ pub(super) enum Command {
 pub fn control() -> (Control, Commands) {
     let (commands, asked) = mpsc::channel(WAITING);
     let (judging, panel) = watch::channel(None);
-    (Control { commands, panel }, Commands { asked, panel: judging })
+    let (beginning, begun) = watch::channel(false);
+    (Control { commands, panel, begun }, Commands { asked, panel: judging, begun: beginning })
 }
 
 impl Control {
@@ -157,6 +161,12 @@ impl Control {
     #[must_use]
     pub fn panel(&self) -> watch::Receiver<Option<Arc<Panel>>> {
         self.panel.clone()
+    }
+
+    /// Whether the watch has begun: the judges were examined, the configured sources were started.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        *self.begun.borrow()
     }
 
     async fn ask<T>(

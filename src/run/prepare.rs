@@ -32,6 +32,7 @@ pub(super) fn spec(source: &SourceConfig, config: &Config) -> Result<Spec, Sourc
         }
         Input::Mic(device) => Location::Mic(device.clone()),
         Input::Test(microphone) => Location::Test { microphone: microphone.clone() },
+        Input::Pushed(feed) => Location::Pushed(feed.clone()),
         Input::Rtsp(url) => {
             let url = url::Url::parse(url.expose()).map_err(|e| SourceError::Media {
                 location: source.input.shown(),

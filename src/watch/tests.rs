@@ -30,7 +30,7 @@ fn plan() -> (Jobs, Arc<Plan>) {
 }
 
 /// The `index`th window of a continuity, without any media.
-fn empty(index: u32) -> Window {
+pub(super) fn empty(index: u32) -> Window {
     let start = MediaTime::from_millis(5000 * i64::from(index));
     let span = Span::new(start, start + MediaTime::from_millis(5000));
     Window {
