@@ -230,6 +230,8 @@ fn foreign_crates_stay_in_their_files() {
         ("gstreamer", vec!["src/source/", "src/encode/", "tests/it/kit/", "benches/"]),
         ("ort", vec!["src/gate/onnx.rs"]),
         ("reqwest", vec!["src/judge/openai", "tests/"]),
+        ("str0m", vec!["src/server/whip/", "tests/it/kit/peer.rs"]),
+        ("if_addrs", vec!["src/run/whip.rs"]),
         ("ratatui", vec!["src/screen/", "src/run/terminal.rs"]),
         ("crossterm", vec!["src/screen/", "src/run/terminal.rs"]),
     ];
