@@ -37,4 +37,5 @@ mod tidy;
 mod watch_file;
 mod watch_rtsp;
 mod whip;
+mod whip_chromium;
 mod wire;
