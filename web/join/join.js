@@ -125,10 +125,9 @@ function showAsk() {
   $("what-judges").textContent = panel ? t(count === 1 ? "what_panel_one" : "what_panel", { count, hosts }) : t("what_heuristic");
   $("kept-media").textContent = t(keeps.recorded ? "kept_clips" : "kept_media");
   $("kept-models").hidden = !panel;
-  const days = keeps.events_days;
-  $("kept-results").textContent = days ? t("kept_results", { days }) : t("kept_results_unlimited");
-  const audit = keeps.audit_days;
-  $("kept-record").textContent = audit ? t("kept_record", { days: audit }) : t("kept_record_unlimited");
+  $("kept-results").textContent = t("kept_results", { days: keeps.events_days });
+  $("kept-alerts").textContent = t("kept_alerts", { days: keeps.alerts_days });
+  $("kept-record").textContent = t("kept_record", { days: keeps.audit_days });
 
   $("consent-known").hidden = !consented();
   $("consent-check").hidden = consented();
