@@ -19,7 +19,10 @@ fn missing() -> Option<String> {
     let version = node.and_then(|out| String::from_utf8(out.stdout).ok());
     let major = version.as_deref().and_then(|v| v.trim().strip_prefix('v')?.split('.').next()?.parse::<u32>().ok());
     if major.is_none_or(|major| major < NODE) {
-        return Some(format!("node is {}, and {NODE} or newer is needed", version.as_deref().unwrap_or("missing").trim()));
+        return Some(format!(
+            "node is {}, and {NODE} or newer is needed",
+            version.as_deref().unwrap_or("missing").trim()
+        ));
     }
     if !Path::new(CHROMIUM).exists() {
         return Some(format!("{CHROMIUM} is missing"));
@@ -28,13 +31,13 @@ fn missing() -> Option<String> {
     (!packages.exists()).then(|| "tests/web/node_modules is missing: npm ci --prefix tests/web".to_owned())
 }
 
-/// Runs test files; None, with the reason on stderr, where that is impossible.
-fn tests(files: &[&str]) -> Option<Finished> {
+/// Runs a test file; None, with the reason on stderr, where that is impossible.
+fn tests(file: &str) -> Option<Finished> {
     if let Some(reason) = missing() {
         eprintln!("SKIPPED: {reason}");
         return None;
     }
-    let run = Run::program("node", ["--test"].iter().chain(files)).dir(web());
+    let run = Run::program("node", ["--test", "--test-reporter=tap", file]).dir(web());
     Some(run.env("AHWATCH", env!("CARGO_BIN_EXE_ahwatch")).finish(Duration::from_mins(5)))
 }
 
@@ -45,16 +48,32 @@ fn count(finished: &Finished, what: &str) -> usize {
 }
 
 #[track_caller]
-fn pass(files: &[&str], at_least: usize) {
-    let Some(finished) = tests(files) else { return };
-    let passed = count(&finished, " pass ");
+fn pass(file: &str, at_least: usize) {
+    let Some(finished) = tests(file) else { return };
     let finished = finished.expect_code(0);
-    assert!(passed >= at_least, "{passed} of at least {at_least} tests ran:\n{}", finished.stdout);
+    let passed = count(&finished, " pass ");
+    assert!(passed >= at_least, "{passed} of at least {at_least} tests passed:\n{}", finished.stdout);
 }
 
 #[test]
-fn the_participants_page_and_the_dashboard_in_a_browser() {
-    pass(&["model.test.mjs", "join.test.mjs", "dashboard.test.mjs"], 55);
+fn what_the_pages_reckon_without_a_browser() {
+    pass("model.test.mjs", 12);
+}
+
+#[test]
+fn the_participants_page_in_a_browser() {
+    pass("join.test.mjs", 22);
+}
+
+#[test]
+fn the_dashboard_in_a_browser() {
+    pass("dashboard.test.mjs", 23);
+}
+
+/// With the program itself, from joining to withdrawal.
+#[test]
+fn a_browser_joins_the_service_and_withdraws() {
+    pass("serve.test.mjs", 1);
 }
 
 /// The stand-in of these tests says nothing that the service could not say. (`events` holds each to its schema.)

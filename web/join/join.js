@@ -222,7 +222,7 @@ async function begin() {
       if (state === "refused") poll();
     },
   });
-  if (now.paused) await whip.send(false);
+  if (now.paused) await whip.pause();
   mediaState("on");
   stayAwake();
   whip.start(stream);
@@ -263,13 +263,16 @@ const delay = (attempt) => sleep(RETRY_MS[Math.min(attempt, RETRY_MS.length - 1)
 async function pause() {
   const round = ++asked;
   Object.assign(now, { paused: "participant", told: false });
-  const stopped = whip?.send(false);
+  const stopped = whip?.pause();
   show();
   await stopped;
   for (let attempt = 0; round === asked && now.phase === "session"; attempt++) {
     try {
       await api.post(path("/pause"));
-      if (round === asked) now.told = true;
+      if (round === asked) {
+        now.told = true;
+        whip?.leave();
+      }
       return show();
     } catch (error) {
       if (error.kind === "link") return poll();
@@ -291,7 +294,7 @@ async function resume() {
   }
   if (round !== asked || now.phase !== "session") return;
   Object.assign(now, { paused: null, server: "live" });
-  await whip?.send(true);
+  whip?.resume();
   show();
 }
 
@@ -332,10 +335,11 @@ async function poll() {
     if (OVER.includes(session.state)) return over(session.state);
     if (session.state === "paused" && !now.paused) {
       Object.assign(now, { paused: "operator", told: true });
-      await whip?.send(false);
+      await whip?.pause();
+      whip?.leave();
     } else if (session.state !== "paused" && now.paused === "operator") {
       now.paused = null;
-      await whip?.send(true);
+      whip?.resume();
     }
     show();
   } catch (error) {
