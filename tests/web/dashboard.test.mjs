@@ -118,6 +118,8 @@ test("a service that refuses the stream is asked again, from where it broke off"
   mock.streamsRefused = false;
   mock.tell(mock.sessions.get("s-1").next("present"));
   await until(async () => (await later(page), (await windows(page)) === told()), "the window that came meanwhile", 20_000);
+  const streams = mock.log.filter(({ path }) => path === "/v1/sessions/s-1/events");
+  assert.deepEqual([streams[0].query.get("after"), Number(streams.at(-1).query.get("after")) > 100], ["0", true]);
 });
 
 test("the timeline goes by keyboard and tells each window", async () => {
@@ -264,13 +266,15 @@ test("a session that has ended tells its summary under both rules, and why a lon
   assert.equal(await page.getByRole("button", { name: "Pause" }).count(), 0);
 });
 
-test("of a withdrawn session nothing stays on the screen", async () => {
+for (const how of ["event", "answer"]) test(`of a withdrawn session nothing stays on the screen: told by an ${how}`, async () => {
   const page = await session();
-  mock.tell(mock.sessions.get("s-1").withdrawn());
-  await says(page, "Everything of this session is deleted");
+  const events = mock.sessions.get("s-1").withdrawn();
+  if (how === "event") mock.tell(events);
+  await saysLater(page, "Everything of this session is deleted");
   const text = await page.locator("main").innerText();
   assert.doesNotMatch(text, /A\/H|Present|appointment|P\(Yes\)/);
   assert.equal(await page.locator("canvas").isHidden(), true);
+  assert.equal(await page.locator("canvas").getAttribute("aria-valuetext"), "0 windows");
 });
 
 test("an operator pauses, resumes and ends; a viewer only looks", async () => {
