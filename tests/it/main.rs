@@ -10,6 +10,7 @@
 
 mod bah;
 mod books;
+mod browser;
 mod canary;
 mod cli;
 mod conformance;

@@ -18,7 +18,7 @@ export class Mock {
   sessions = new Map();
   participants = new Map(); // token -> session id
   tokens = new Map([["ahw_operator", "operator"], ["ahw_viewer", "viewer"]]);
-  log = []; // every request: { method, path, body }
+  log = []; // every request: { method, path, query, body }
   told = []; // every event with its seq
   feedback = new Map();
   streams = new Set();
@@ -72,7 +72,7 @@ export class Mock {
     const chunks = [];
     for await (const chunk of request) chunks.push(chunk);
     const body = Buffer.concat(chunks).toString();
-    this.log.push({ method: request.method, path: url.pathname, body });
+    this.log.push({ method: request.method, path: url.pathname, query: url.searchParams, body });
     response.setHeader("Content-Security-Policy", CSP);
     response.setHeader("Cache-Control", "no-store");
     response.setHeader("Referrer-Policy", "no-referrer");
