@@ -35,7 +35,7 @@ fn a_camera_is_added_watched_and_ended_and_everything_about_it_can_be_read_again
     assert_eq!(ended["state"], "ended");
     let end = events.wait_for("the end", |told| told.kind == "ah.session.ended.v1");
     for field in ["labels", "coverage", "judges", "windows", "elapsed_secs", "verdict"] {
-        assert_eq!(ended[field], end.data["data"][field], "{field}");
+        assert_eq!(ended[field], end.data["data"][field], "{field}: {ended:#}");
     }
     let told: Vec<Value> = events.told().into_iter().map(|told| told.data).collect();
     books_are_exact(&told);
