@@ -137,7 +137,7 @@ impl Reader {
                     format!("substr(type, 1, length(?{n})) = ?{n}", n = values.len())
                 })
                 .collect();
-            which += &format!(" AND ({})", any.join(" OR "));
+            which = format!("{which} AND ({})", any.join(" OR "));
         }
         let mut events: Vec<(u64, Arc<str>)> = self.with(|db| {
             let sql = format!("SELECT seq, json FROM event WHERE seq > ?1{which} ORDER BY seq LIMIT ?2");
