@@ -14,12 +14,16 @@
 
 mod courier;
 mod outbox;
+mod purge;
 mod queue;
 mod reader;
+pub mod rebuild;
+pub mod replay;
 mod rows;
 mod store;
 mod tokens;
 mod types;
+pub mod verify;
 mod withdraw;
 mod writer;
 
@@ -33,9 +37,10 @@ use tokio::sync::{Notify, oneshot};
 
 pub use courier::Courier;
 pub use outbox::{Done, Failure, FailureKind, Item, Next, Outbox};
+pub use purge::{Cutoffs, Purged, purge};
 pub use queue::Route;
 pub use reader::{AlertFilter, Reader, SessionFilter};
-pub use tokens::hash_of;
+pub use tokens::{create_token, hash_of, revoke_token};
 pub use types::{
     AlertRow, Audit, ConsentRecord, DeadLetter, Delivery, DeliveryState, Feedback, FeedbackVerdict, JournalError,
     NewSession, Receipt, Role, SessionRow, SessionState, SinkState, Token, Told,

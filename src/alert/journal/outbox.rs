@@ -294,3 +294,6 @@ fn after(now: Timestamp, failures: u32, chance: f64) -> Timestamp {
     let longest = Duration::from_secs(1).saturating_mul(1 << failures.min(6)).min(LONGEST_WAIT);
     now.saturating_add(longest.mul_f64(chance.clamp(0.0, 1.0))).unwrap_or(now)
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,10 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+mod deleting;
+mod failing;
+mod measuring;
+
 use super::*;
 use crate::alert::{Actor, EventKind, fixtures};
 use crate::time::wall;

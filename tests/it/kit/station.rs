@@ -108,6 +108,7 @@ fn play(location: Location, cutting: Cutting, stop: &crossbeam_channel::Receiver
             FromSource::Lost(loss) => told.lost.push(loss.reason),
             FromSource::Restored => told.restored += 1,
             FromSource::Finished(finish) => told.finish = Some(finish),
+            FromSource::Paused(_) | FromSource::Resumed(_) | FromSource::Released => {} // nobody commands it
         }
         true
     });
