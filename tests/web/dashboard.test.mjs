@@ -257,8 +257,9 @@ test("alerts are exported as JSON lines", async () => {
 
 test("a session that has ended tells its summary under both rules, and why a long one says little", async () => {
   const page = await session();
+  await says(page, "So far: A/H present");
   mock.tell(mock.sessions.get("s-1").ended());
-  await says(page, "nothing is said of the other");
+  await until(async () => (await later(page), page.getByText(/^A\/H present .* nothing is said of the other/).isVisible()), "the verdict");
   await says(page, "Long session: were only 3 %");
   const facts = await page.locator(".wide-facts").innerText();
   assert.match(facts, /Session by vote_of_max \(in force\)[\s\S]*Present[\s\S]*Session by max_of_vote[\s\S]*Alarms per hour\s+\d+\.\d/);

@@ -3,7 +3,7 @@
 
 import { Api, Failure } from "./api.js";
 import { LANGUAGES, choose, fill, load } from "./texts.js";
-import { Whip } from "./whip.js";
+import { Whip, iceServers } from "./whip.js";
 
 const POLL_MS = 5_000;
 const RETRY_MS = [1_000, 2_000, 5_000, 10_000];
@@ -215,7 +215,7 @@ async function begin() {
   whip = new Whip({
     url: `/whip/${encodeURIComponent(now.join.session.id)}`,
     token,
-    iceServers: now.join.ice_servers ?? [],
+    servers: iceServers(now.join.ice_servers),
     onState: (state) => {
       now.link = state;
       show();

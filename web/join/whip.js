@@ -26,6 +26,14 @@ export function preferred(codecs) {
   return codecs.filter((codec) => rank(codec) >= 0).sort((a, b) => rank(a) - rank(b));
 }
 
+/**
+ * STUN and TURN addresses as a browser wants them. One of TURN without a credential is left out: a browser refuses it, and the
+ * whole connection with it.
+ */
+export function iceServers(servers) {
+  return servers.map((server) => (typeof server === "string" ? { urls: server } : server)).filter(({ urls, credential }) => credential || !/^turns?:/.test(urls));
+}
+
 /** An SDP fragment (RFC 8840) with these candidates. */
 export function fragment(sdp, candidates) {
   const line = (name) => sdp.split(/\r?\n/).find((text) => text.startsWith(`a=${name}:`));
@@ -45,10 +53,10 @@ export class Whip {
   #pc = null; #resource = null; #etag = null; #late = []; #timer = null; #tries = 0; #told = null;
   #online = () => this.#pc?.connectionState === "connected" || this.#again(0);
 
-  constructor({ url, token, iceServers = [], onState }) {
+  constructor({ url, token, servers, onState }) {
     this.#url = new URL(url, location.href);
     this.#token = token;
-    this.#iceServers = iceServers;
+    this.#iceServers = servers;
     this.#onState = onState;
   }
 

@@ -171,7 +171,7 @@ export class Mock {
     const panel = invented.kind === "panel";
     json(response, 200, {
       session: seen(invented, who), controller: { name: "Example Clinic", contact: "privacy@clinic.example" }, text_version: "1", language: invented.session.language ?? null,
-      ice_servers: [], judges: panel ? JUDGES : [], endpoints: panel ? ["gpu-1.example.org"] : [], keeps: this.keeps,
+      ice_servers: ["stun:127.0.0.1:9", "turn:127.0.0.1:9"], judges: panel ? JUDGES : [], endpoints: panel ? ["gpu-1.example.org"] : [], keeps: this.keeps,
     });
   }
 
