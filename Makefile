@@ -14,9 +14,11 @@ demo: setup ## build, then watch the sample recording with the embedded cue inde
 	cargo build --release --locked
 	./target/release/ahwatch watch --plain --judge cues examples/media/interview.mp4
 
-test: setup-test ## format, clippy, all tests, docs
+# Without features it is checked, not tested: the one test that is only there then has a unit test beside it that always runs.
+test: setup-test ## format, clippy with and without features, all tests, docs
 	cargo fmt --check
 	cargo clippy --locked --all-targets --all-features -- -D warnings
+	cargo clippy --locked --all-targets -- -D warnings
 	cargo test --locked --all-features
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 	@echo "make test: all of it passed"

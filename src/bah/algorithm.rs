@@ -22,6 +22,12 @@ pub struct Piece {
     pub span: Span,
 }
 
+/// Whether a sample of this length is kept whole, so that its one clip has no number.
+#[must_use]
+pub fn is_whole(length: MediaTime) -> bool {
+    length <= CLIP + SHORT
+}
+
 /// Cuts a sample: its clips, and the rest at its end that is dropped.
 #[must_use]
 pub fn cut(sample: Span) -> (Vec<Piece>, Option<Span>) {
@@ -29,7 +35,7 @@ pub fn cut(sample: Span) -> (Vec<Piece>, Option<Span>) {
     if sample.is_empty() {
         return (Vec::new(), None);
     }
-    if length <= CLIP + SHORT {
+    if is_whole(length) {
         let end = if length + SHORT >= CLIP { sample.start() + CLIP } else { sample.end() };
         let rest = Span::new(end, sample.end());
         return (

@@ -71,6 +71,8 @@ impl Frames {
 pub(super) enum Media {
     /// There is no file.
     Missing,
+    /// It is a link out of the dataset's folder, which says where.
+    Outside(std::path::PathBuf),
     /// It was not opened.
     Unopened,
     /// GStreamer can make nothing of it; why.
@@ -145,6 +147,9 @@ pub fn inspect(
     let mut media = BTreeMap::new();
     let look = |path: &&VideoPath| {
         let file = path.below(root);
+        if let Some(target) = path.leads_out(root) {
+            return Media::Outside(target);
+        }
         match (file.is_file(), inspecting.media) {
             (false, _) => Media::Missing,
             (true, false) => Media::Unopened,

@@ -75,3 +75,8 @@ impl BahError {
         Self::Unreadable { file: file.to_owned(), reason: error.to_string() }
     }
 }
+
+/// What is wrong with a video that leads out of the dataset by a link, in one line.
+pub(crate) fn outside(video: &VideoPath, target: &std::path::Path) -> String {
+    format!("{video} links to {}, outside of the dataset's folder; put the file itself there", target.display())
+}

@@ -38,6 +38,13 @@ impl VideoPath {
         root.join(&*self.0)
     }
 
+    /// Where the file leads by a link, if that is outside of `root`. One that is not there leads nowhere.
+    #[must_use]
+    pub fn leads_out(&self, root: &Path) -> Option<PathBuf> {
+        let file = std::fs::canonicalize(self.below(root)).ok()?;
+        (!file.starts_with(std::fs::canonicalize(root).ok()?)).then_some(file)
+    }
+
     /// The file's name without `.mp4`: what clips are named after.
     #[must_use]
     pub fn stem(&self) -> &str {
@@ -84,6 +91,29 @@ mod tests {
         assert_eq!((path.participant(), path.question()), ("90001", Some(3)));
         let other = VideoPath::parse("90002_x.mp4").unwrap();
         assert_eq!((other.participant(), other.question()), ("90002", None));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_may_lead_about_in_the_dataset_and_not_out_of_it() {
+        use std::os::unix::fs::symlink;
+        let dir = tempfile::tempdir().unwrap();
+        let (root, outside) = (dir.path().join("bah"), dir.path().join("other"));
+        std::fs::create_dir_all(root.join("Videos")).unwrap();
+        std::fs::create_dir_all(&outside).unwrap();
+        std::fs::write(root.join("Videos/a.mp4"), "").unwrap();
+        std::fs::write(outside.join("b.mp4"), "").unwrap();
+        symlink("a.mp4", root.join("Videos/inside.mp4")).unwrap();
+        symlink(outside.join("b.mp4"), root.join("Videos/out.mp4")).unwrap();
+        symlink(&outside, root.join("Videos/folder")).unwrap();
+        symlink(outside.join("nothing.mp4"), root.join("Videos/dangling.mp4")).unwrap();
+        // The dataset's folder may itself be a link.
+        symlink(&root, dir.path().join("link")).unwrap();
+        for root in [root, dir.path().join("link")] {
+            let out = |path: &str| VideoPath::parse(path).unwrap().leads_out(&root).is_some();
+            let paths = ["a", "inside", "dangling", "out", "folder/b"].map(|name| out(&format!("Videos/{name}.mp4")));
+            assert_eq!(paths, [false, false, false, true, true]);
+        }
     }
 
     #[test]

@@ -101,7 +101,7 @@ pub enum PrepareError {
     /// Another run writes there.
     #[error("{}: another run is writing there; wait for its end, or name another folder", .0.display())]
     Busy(PathBuf),
-    /// Clips would be written over each other, or over the dataset.
+    /// Clips would be written over each other, or over the dataset; or a video is not of the dataset.
     #[error("{0}")]
     Clash(String),
 }
@@ -227,6 +227,9 @@ fn chosen<'a>(dataset: &'a Dataset, preparing: &Preparing) -> Result<Vec<Video<'
                 "{} and {other} have one file name, so their clips would too; `ahwatch bah inspect` lists such faults",
                 video.path
             )));
+        }
+        if let Some(target) = video.path.leads_out(&dataset.root) {
+            return Err(PrepareError::Clash(super::outside(video.path, &target)));
         }
         videos.push(video);
     }

@@ -36,7 +36,8 @@ impl fmt::Display for Problem {
 pub struct Problems(pub Vec<Problem>);
 
 impl Problems {
-    /// Notes one. What could hold a typed-in value is stripped of credentials here, once for all.
+    /// Notes one. What could hold a typed-in value is stripped of credentials, and of what could move a
+    /// terminal's cursor, here, once for all.
     pub(crate) fn push(&mut self, place: &Place, key: &str, what: impl AsRef<str>, remedy: impl AsRef<str>) {
         let key = match (place.table.is_empty(), key.is_empty()) {
             (true, _) => key.to_owned(),
@@ -44,10 +45,10 @@ impl Problems {
             (false, false) => format!("{}: {key}", place.table),
         };
         self.0.push(Problem {
-            file: redact_text(&place.file),
-            key: redact_text(&key),
-            what: redact_text(what.as_ref()),
-            remedy: redact_text(remedy.as_ref()),
+            file: shown(&place.file),
+            key: shown(&key),
+            what: shown(what.as_ref()),
+            remedy: shown(remedy.as_ref()),
         });
     }
 
@@ -70,6 +71,10 @@ impl fmt::Display for Problems {
     }
 }
 
+fn shown(text: &str) -> String {
+    redact_text(text).chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
 /// Where in which file.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
@@ -86,5 +91,33 @@ impl Place {
 
     pub(crate) fn command_line() -> Self {
         Self::new("command line", "")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::{Config, Overrides, RawConfig};
+
+    #[test]
+    fn what_was_typed_does_not_reach_the_terminal_as_an_escape_sequence() {
+        let esc = "\\u001b[2J\\n\\u0007";
+        for text in [
+            format!("[[source]]\nname = \"a{esc}\"\nurl = \"test:\""),
+            format!("[[source]]\npath = \"/nowhere/{esc}\""),
+            format!("[[judge]]\nname = \"v{esc}\"\nmodel = \"m\"\nbase_url = \"ftp://{esc}\""),
+            format!("[window]\n\"{esc}\" = 1"),
+            format!("\"{esc}\" = 1"),
+            format!("[session]\nrule = \"{esc}\""),
+            "a = \u{1b}[2J".to_owned(),
+        ] {
+            let raw = RawConfig::parse(&text, Path::new("\u{1b}]0;a.toml"));
+            let problems = Config::build(raw, Overrides::default(), &|_| None).expect_err(&text);
+            let told = problems.to_string();
+            let lines = problems.0.len();
+            assert!(!told.replace('\n', "").contains(char::is_control), "{told:?}");
+            assert_eq!(told.lines().count(), lines, "one problem a line: {told:?}");
+        }
     }
 }

@@ -5,7 +5,7 @@
 //! - `panel`: all judges of a window at once.
 //! - `tally`: votes to a label; pure.
 //! - `canary`: whether a judge hears and sees; `proof`: what that comes to; `fingerprint`: whether it answers as it did.
-//! - `guard`: keeps both up to date over a panel.
+//! - `guard`: keeps both up to date over a panel. `outage`: who ceased to answer.
 //! - `usage`: what judging took.
 //! - `cues`: the embedded hesitation-cue index, in place of a panel, never inside one.
 
@@ -16,6 +16,7 @@ pub mod cues;
 pub mod fingerprint;
 pub mod guard;
 pub mod openai;
+pub mod outage;
 pub mod panel;
 pub mod prompt;
 pub mod proof;
@@ -155,7 +156,7 @@ impl AbstentionReason {
         Self::ALL.into_iter().find(|reason| reason.as_str() == word)
     }
 
-    /// Whether the same clip may be answered another time: something failed on the way, or nobody was there.
+    /// Whether the same clip may be answered another time: something failed on the way, or nobody (fit) was there.
     #[must_use]
     pub const fn may_pass(self) -> bool {
         match self {
@@ -167,14 +168,14 @@ impl AbstentionReason {
             | Self::RateLimited
             | Self::ServerError
             | Self::NotACompletion
-            | Self::CircuitOpen => true,
+            | Self::CircuitOpen
+            | Self::SetAside => true,
             Self::Truncated
             | Self::Unparsable
             | Self::NoScore
             | Self::NoVideo
             | Self::NoAudio
             | Self::InsufficientEvidence
-            | Self::SetAside
             | Self::Encoding => false,
         }
     }

@@ -5,13 +5,15 @@
 //! Media go to the judge's base URLs only: no redirect is followed and no proxy is taken from the environment.
 //!
 //! - `client`: the HTTP clients. `endpoint`: the server behind one `base_url`, its places and its circuit.
-//! - `replica`: one exchange of one judge with one `base_url`. `choose`: which of them is asked.
+//! - `replica`: one exchange of one judge with one `base_url`. `attempt`: what came of it. `choose`: which of them is asked.
 //! - `examine`: asking one `base_url` about the built-in clips.
 
+mod attempt;
 mod choose;
 mod client;
 mod endpoint;
 mod examine;
+mod pace;
 mod replica;
 
 use std::fmt::Write as _;
@@ -23,6 +25,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use attempt::Attempt;
 use choose::{Nobody, Replicas, Tried};
 pub use client::SetupError;
 pub(super) use client::Shared;
@@ -31,7 +34,6 @@ use endpoint::Leave;
 pub use examine::examine;
 pub use replica::{Replica, Reply};
 
-use super::circuit::Health;
 use super::reply::{Failure, Reading, Retry, read_completion};
 use super::request::Template;
 use super::{Abstention, AbstentionReason, Answer, Label, Tokens, Vote};
@@ -74,16 +76,6 @@ impl std::fmt::Debug for Judge {
     }
 }
 
-/// What became of one request.
-enum Attempt {
-    /// There was a reply, or no connection.
-    Done(Result<Reading, Failure>),
-    /// Nothing came in half of the time that was left, and there is another to ask.
-    GivenUp(Failure),
-    /// Nothing came in time.
-    TimeUp,
-}
-
 /// How far the asking came; outlives a deadline's cut.
 #[derive(Default)]
 struct Progress {
@@ -113,6 +105,11 @@ impl Judge {
 
     pub(super) fn endpoints(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
         self.replicas.all().iter().map(|replica| &replica.endpoint)
+    }
+
+    /// Since when none of its base URLs answers, if so, and what went wrong with each last.
+    pub(super) fn outage(&self) -> Option<(Instant, String)> {
+        Some((self.replicas.out_since()?, self.replicas.why()))
     }
 
     /// What it was set up with.
@@ -218,8 +215,10 @@ impl Judge {
                 Some(first) => first,
                 None => self.next(&tried, due, Some(deadline), progress).await?,
             };
-            // A place that comes free as the time runs out is no use, and media sent then only load the endpoint.
-            if Instant::now() >= deadline {
+            // A place that comes free as the time runs out is no use, and media sent then only load the endpoint. Were it used all
+            // the same, under overload every request would get its place too late.
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || (due != Due::AfterSending && self.replicas()[index].is_too_late(left)) {
                 return Err(self.too_late(progress));
             }
             let body = match &body {
@@ -236,10 +235,11 @@ impl Judge {
             let replica = &self.replicas()[index];
             let sent = Instant::now();
             let outcome = self.attempt(index, body, deadline, &tried).await;
-            leave.tell(self.health(&outcome, sent.elapsed()));
+            leave.tell(outcome.health(sent.elapsed(), self.config.deadline), outcome.why());
             let mut failure = match outcome {
                 Attempt::TimeUp => return Err(self.too_late(progress)),
                 Attempt::Done(Ok(reading)) => {
+                    replica.answered(sent.elapsed());
                     progress.tokens = reading.tokens.or(progress.tokens);
                     return Ok(reading);
                 }
@@ -345,22 +345,6 @@ impl Judge {
         timeout_at(deadline, asking).await.map_or(Attempt::TimeUp, Attempt::Done)
     }
 
-    /// What a request says of its `base_url`. A wrong model or key is between the server and this judge.
-    fn health(&self, outcome: &Attempt, given: Duration) -> Health {
-        match outcome {
-            Attempt::Done(Ok(_)) => Health::Alive,
-            Attempt::Done(Err(failure)) => match failure.abstention.reason {
-                AbstentionReason::Unreachable => Health::Dead,
-                AbstentionReason::ServerError => Health::Erring,
-                AbstentionReason::NotACompletion => Health::Unknown,
-                _ => Health::Alive,
-            },
-            // Too little time for an answer says nothing.
-            Attempt::GivenUp(_) | Attempt::TimeUp if given < self.config.deadline / 4 => Health::Unknown,
-            Attempt::GivenUp(_) | Attempt::TimeUp => Health::Silent,
-        }
-    }
-
     /// Where there are several to ask, a message says which one it is about.
     fn name_host(&self, index: usize, failure: &mut Failure) {
         let host = self.replicas()[index].endpoint.host();
@@ -397,7 +381,9 @@ impl Judge {
         let mut detail = format!("no answer within {} ms", self.config.deadline.as_millis());
         match (progress.attempts, &progress.last_failure) {
             (0, _) => {
-                detail.push_str("; no request was sent, the places at this base_url were taken or the time was up");
+                detail.push_str(
+                    "; no request was sent, the places at this base_url were taken or too little time was left",
+                );
             }
             (attempts, Some(last)) => {
                 let _ = write!(detail, "; {attempts} requests, before the last: {}", last.abstention.detail);

@@ -101,6 +101,10 @@ impl Panel {
         never
     }
 
+    pub(super) fn endpoints(&self) -> &[Arc<Endpoint>] {
+        &self.endpoints
+    }
+
     /// The judges, in panel order, which is the order of votes.
     #[must_use]
     pub fn judges(&self) -> &[Judge] {

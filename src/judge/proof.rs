@@ -82,6 +82,12 @@ impl VoteFlag {
             Self::Degraded => "degraded",
         }
     }
+
+    /// The flag of this word of the wire, if there is one.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Unproven, Self::Degraded].into_iter().find(|flag| flag.as_str() == word)
+    }
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use crossbeam_channel::{Receiver, bounded};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::guarding::{Guarded, Guarding};
 use super::prepare::cutting;
 use super::{CUTS_OF_A_CAMERA, CUTS_OF_A_FILE, RunError, cut};
 use crate::bah::eval::{EvalError, Ledger, Told, VideoTask};
@@ -27,6 +28,7 @@ use crate::encode::StillEncoder;
 use crate::judge::AbstentionReason;
 use crate::judge::openai::Judge;
 use crate::judge::panel::Panel;
+use crate::judge::proof::Proof;
 use crate::source::{Location, Retry, Spec};
 use crate::watch::session_settings;
 
@@ -76,7 +78,11 @@ pub async fn evaluate(
     mut tell: impl FnMut(&Progress),
 ) -> Result<Progress, EvalError> {
     let Judging::Panel(judges) = &config.judging else { return Ok(Progress::default()) };
-    let panel = Arc::new(Panel::new(judges).map_err(RunError::from)?);
+    let panel = Arc::new(Panel::new(judges).map_err(RunError::from)?.allowing_degraded(config.panel.allow_degraded));
+    tokio::pin!(stop);
+    let Some(_guarded) = examined(&panel, config, &mut stop).await? else {
+        return Ok(Progress { stopped: true, ..Progress::default() });
+    };
     let settings = Arc::new(session_settings(config));
     let mut infos = ledger.run().info.panel.clone();
     for (info, judge) in infos.iter_mut().zip(panel.judges()) {
@@ -117,7 +123,6 @@ pub async fn evaluate(
     let (running, stopped) = bounded::<Infallible>(0);
     let mut failures: BTreeMap<String, u32> = BTreeMap::new();
     let mut outcome = Ok(());
-    tokio::pin!(stop);
     loop {
         while tasks.len() < at_once
             && let Some((spec, task)) = waiting.pop()
@@ -189,6 +194,25 @@ pub async fn evaluate_by_rtsp(
     drop(serving);
     let _ = super::blocking(move || thread.join()).await;
     progress
+}
+
+/// Sees to it that the judges hear and see before they are asked, as `watch` does, and goes on to; None: it was stopped. What live
+/// watching bears, a judge that is set aside, would here fill a run with abstentions.
+async fn examined(
+    panel: &Arc<Panel>,
+    config: &Config,
+    stop: &mut (impl Future<Output = ()> + Unpin),
+) -> Result<Option<Guarded>, EvalError> {
+    // What it tells is logged as well, and an evaluation has no events.
+    let (events, _) = mpsc::channel(1);
+    let guarded = tokio::select! {
+        begun = Guarding::new(events).begin(Arc::clone(panel), config) => begun?,
+        () = stop => return Ok(None),
+    };
+    let failed =
+        |(judge, proof): (&Judge, Proof)| panel.sets_aside(proof).then(|| format!("{} ({proof})", judge.config().name));
+    let failed: Vec<String> = panel.judges().iter().zip(panel.proofs()).filter_map(failed).collect();
+    if failed.is_empty() { Ok(Some(guarded)) } else { Err(EvalError::Unfit(failed.join(", "))) }
 }
 
 /// What a judge's servers say they are; None: they do not say. vLLM does, at `/version`.

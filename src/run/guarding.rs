@@ -1,4 +1,4 @@
-//! The task that looks after a panel: whether its judges hear, see and answer as they did.
+//! The tasks that look after a panel: whether its judges answer at all, and whether they hear, see and answer as they did.
 
 #![allow(clippy::disallowed_methods, reason = "part of run.rs")]
 
@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::encode::EncodeError;
 use crate::judge::canary::Clips;
 use crate::judge::guard::{Change, Guard};
+use crate::judge::outage::{Outage, Outages};
 use crate::judge::panel::Panel;
 use crate::judge::proof::Proof;
 use crate::time::wall;
@@ -26,10 +27,10 @@ pub(super) struct Guarding {
     told: u64,
 }
 
-/// The task; ends when it is dropped.
+/// The tasks; they end when it is dropped.
 pub(super) struct Guarded {
     pub panel: Arc<Panel>,
-    _task: JoinSet<()>,
+    _tasks: JoinSet<()>,
 }
 
 impl Guarding {
@@ -40,24 +41,24 @@ impl Guarding {
     /// Examines a panel, says who failed, and looks after it from then on. Nothing should be judged before this returns.
     pub async fn begin(mut self, panel: Arc<Panel>, config: &Config) -> Result<Guarded, RunError> {
         if !asks(config) {
-            return Ok(Guarded { panel, _task: JoinSet::new() });
+            return Ok(self.spawn(panel, None, false));
         }
         let mut guard = self.guard(&panel, config).await?;
         self.tell(&panel, guard.start().await).await;
-        Ok(self.spawn(panel, guard, false))
+        Ok(self.spawn(panel, Some(guard), false))
     }
 
     /// The same while sessions go on; a judge counts as unproven until it is examined.
     pub async fn begin_meanwhile(self, panel: Arc<Panel>, config: &Config) -> Result<Guarded, RunError> {
         if !asks(config) {
-            return Ok(Guarded { panel, _task: JoinSet::new() });
+            return Ok(self.spawn(panel, None, false));
         }
         // At once, and whatever comes of the guard: sessions may begin meanwhile.
         if config.panel.canary {
             (0..panel.judges().len()).for_each(|judge| panel.set_proof(judge, Proof::Unproven));
         }
         let guard = self.guard(&panel, config).await?;
-        Ok(self.spawn(panel, guard, true))
+        Ok(self.spawn(panel, Some(guard), true))
     }
 
     async fn guard(&self, panel: &Arc<Panel>, config: &Config) -> Result<Guard, RunError> {
@@ -67,10 +68,14 @@ impl Guarding {
         Guard::new(Arc::clone(panel), clips, &config.panel).map_err(RunError::Fingerprint)
     }
 
-    fn spawn(mut self, panel: Arc<Panel>, mut guard: Guard, begin: bool) -> Guarded {
-        let mut task = JoinSet::new();
+    fn spawn(mut self, panel: Arc<Panel>, guard: Option<Guard>, begin: bool) -> Guarded {
+        let mut tasks = JoinSet::new();
+        // Examining a panel takes its time, and an outage is told meanwhile; it numbers its events by itself.
+        let (outages, events) = (Arc::clone(&panel), self.events.clone());
+        tasks.spawn(async move { Self::new(events).outages(outages).await });
+        let Some(mut guard) = guard else { return Guarded { panel, _tasks: tasks } };
         let watched = Arc::clone(&panel);
-        task.spawn(async move {
+        tasks.spawn(async move {
             if begin {
                 self.tell(&watched, guard.start().await).await;
             }
@@ -78,7 +83,18 @@ impl Guarding {
                 self.tell(&watched, changes).await;
             }
         });
-        Guarded { panel, _task: task }
+        Guarded { panel, _tasks: tasks }
+    }
+
+    /// Tells, for ever, who ceases to answer and who answers again.
+    async fn outages(mut self, panel: Arc<Panel>) {
+        let mut outages = Outages::new(Arc::clone(&panel));
+        loop {
+            let Outage { index, over, detail } = outages.next().await;
+            let proof = panel.proofs().get(index).copied().unwrap_or_default();
+            let (state, _) = standing(&panel, proof);
+            self.send(&panel, index, if over.is_some() { state } else { JudgeState::Failing }, proof, detail).await;
+        }
     }
 
     async fn tell(&mut self, panel: &Panel, changes: Vec<Change>) {
@@ -86,26 +102,37 @@ impl Guarding {
             return;
         }
         for Change { index, proof, detail } in changes {
-            let Some(judge) = panel.judges().get(index) else { continue };
-            let judge = Arc::clone(&judge.config().name);
-            let (state, then) = match proof {
-                Proof::Failed(_) if panel.sets_aside(proof) => (JudgeState::SetAside, "it is set aside"),
-                Proof::Failed(_) => (JudgeState::Degraded, "its votes are flagged as degraded"),
-                Proof::Unproven => (JudgeState::Unproven, "its votes are flagged as unproven"),
-                Proof::Proven | Proof::NotChecked => (JudgeState::Healthy, "it votes"),
-            };
-            tracing::warn!("judge {judge} is {proof}: {detail}; {then}");
-            let kind = EventKind::JudgeChanged(JudgeChange { judge, state, proof, detail });
-            self.told += 1;
-            let event = Event::outside(Arc::clone(&self.scope), self.told, "".into(), kind, wall());
-            // Closed only when whoever reads the events is gone, which ends the run by itself.
-            let _ = self.events.send(event).await;
+            let (state, then) = standing(panel, proof);
+            if let Some(judge) = panel.judges().get(index) {
+                tracing::warn!("judge {} is {proof}: {detail}; {then}", judge.config().name);
+            }
+            self.send(panel, index, state, proof, detail).await;
         }
         let aside = panel.proofs().into_iter().filter(|proof| panel.sets_aside(*proof)).count();
         if 2 * aside >= panel.judges().len() {
             let all = panel.judges().len();
             tracing::error!("{aside} of {all} judges are set aside: no window can be called present or absent");
         }
+    }
+
+    async fn send(&mut self, panel: &Panel, index: usize, state: JudgeState, proof: Proof, detail: String) {
+        let Some(judge) = panel.judges().get(index) else { return };
+        let judge = Arc::clone(&judge.config().name);
+        let kind = EventKind::JudgeChanged(JudgeChange { judge, state, proof, detail });
+        self.told += 1;
+        let event = Event::outside(Arc::clone(&self.scope), self.told, "".into(), kind, wall());
+        // Closed only when whoever reads the events is gone, which ends the run by itself.
+        let _ = self.events.send(event).await;
+    }
+}
+
+/// What a judge of this proof is, as long as it answers; and the words for it.
+fn standing(panel: &Panel, proof: Proof) -> (JudgeState, &'static str) {
+    match proof {
+        Proof::Failed(_) if panel.sets_aside(proof) => (JudgeState::SetAside, "it is set aside"),
+        Proof::Failed(_) => (JudgeState::Degraded, "its votes are flagged as degraded"),
+        Proof::Unproven => (JudgeState::Unproven, "its votes are flagged as unproven"),
+        Proof::Proven | Proof::NotChecked => (JudgeState::Healthy, "it votes"),
     }
 }
 

@@ -53,6 +53,14 @@ impl Noticed {
             Self::Soon(flags) => flags.await.ok(),
         }
     }
+
+    /// The same, but no longer than until then, if so said.
+    async fn wait_until(self, latest: Option<tokio::time::Instant>) -> Option<Flags> {
+        match latest {
+            Some(latest) => tokio::time::timeout_at(latest, self.wait()).await.ok().flatten(),
+            None => self.wait().await,
+        }
+    }
 }
 
 /// The next window's turn before the panel.
@@ -83,9 +91,12 @@ pub(super) async fn dropped(older: Waiting) -> Judged {
     Judged { verdict, quality: quality(&window, flags), media: None, asked: false }
 }
 
-/// Encodes a window and puts it to the panel.
+/// Encodes a window and puts it to the panel, whose turn it is. A live window gives its turn back as soon as it has its votes,
+/// and is told by when its last judge is due, with or without flags: however slow this machine is at noticing them, no place at a
+/// `base_url` is idle for it and no verdict grows old. Windows of a recording keep it, so that no more of them are held than are asked about.
 pub(super) async fn judge(
     panel: Arc<Panel>,
+    turn: OwnedSemaphorePermit,
     waiting: Waiting,
     codec: ClipCodec,
     asks: Vec<bool>,
@@ -115,5 +126,60 @@ pub(super) async fn judge(
     drop(window);
     verdict.outcome = Outcome::Votes(panel.judge(&set, &asks, due).await);
     let media = Some(Media::sent(&set, &panel));
-    Judged { verdict, quality: WindowQuality { flags: flags.wait().await, ..quality }, media, asked: true }
+    let (kept, latest) = match due {
+        Due::After(end) => {
+            drop(turn);
+            (None, panel.judges().iter().map(|judge| end + judge.config().deadline).max())
+        }
+        Due::AfterSending => (Some(turn), None),
+    };
+    let flags = flags.wait_until(latest).await;
+    drop(kept);
+    Judged { verdict, quality: WindowQuality { flags, ..quality }, media, asked: true }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::{Config, Judging, Overrides, RawConfig};
+    use crate::watch::tests::empty;
+
+    /// A panel of one that nobody answers for, with one place.
+    fn panel() -> Arc<Panel> {
+        let text = "[[judge]]\nname = \"v1\"\nmodel = \"m\"\nbase_url = \"http://127.0.0.1:1/v1\"\nmax_in_flight = 1\n";
+        let raw = RawConfig::parse(text, Path::new("test"));
+        match Config::build(raw, Overrides::default(), &|_| None).unwrap().judging {
+            Judging::Panel(judges) => Arc::new(Panel::new(&judges).unwrap()),
+            Judging::Cues { .. } => unreachable!("a panel is configured"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_live_window_does_not_hold_its_turn_or_grow_old_for_its_flags() {
+        let (panel, end) = (panel(), tokio::time::Instant::now());
+        for (due, is_live) in [(Due::After(end), true), (Due::AfterSending, false)] {
+            let turn = Arc::clone(&panel).turn().await;
+            let (sender, flags) = oneshot::channel();
+            let waiting = Waiting { window: Arc::new(empty(0)), at: monotonic(), flags: Noticed::Soon(flags) };
+            let judging = judge(Arc::clone(&panel), turn, waiting, ClipCodec::Jpeg, vec![true], due, "a".into());
+            let mut judging = Box::pin(judging);
+            let mut next = Box::pin(Arc::clone(&panel).turn());
+            let freed = tokio::select! {
+                turn = &mut next => Some(turn),
+                () = tokio::time::sleep(Duration::from_secs(15)) => None,
+                _ = &mut judging => unreachable!("its flags have not come"),
+            };
+            assert_eq!(freed.is_some(), is_live);
+            // The deadline is 20 s; the other waits on.
+            let judged = tokio::time::timeout(Duration::from_secs(60), &mut judging).await;
+            assert_eq!(judged.is_ok(), is_live);
+            if is_live {
+                assert!(end.elapsed() < Duration::from_secs(21), "{:?}", end.elapsed());
+            }
+            drop((sender, judging));
+        }
+    }
 }

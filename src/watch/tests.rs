@@ -8,6 +8,7 @@ use crate::config::{Config, Overrides, RawConfig};
 use crate::judge::WindowId;
 use crate::judge::cues::Weights;
 use crate::source::Finish;
+use crate::time::{Span, monotonic};
 use crate::window::Cutting;
 
 /// By the embedded index, with nobody at the desk.
@@ -28,7 +29,7 @@ fn plan() -> (Jobs, Arc<Plan>) {
 }
 
 /// The `index`th window of a continuity, without any media.
-fn empty(index: u32) -> Window {
+pub(super) fn empty(index: u32) -> Window {
     let start = MediaTime::from_millis(5000 * i64::from(index));
     let span = Span::new(start, start + MediaTime::from_millis(5000));
     Window {

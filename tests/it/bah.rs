@@ -1,5 +1,6 @@
 //! `ahwatch bah` on the invented dataset, as a user runs it.
 
+mod canary;
 mod eval;
 mod inspect;
 mod prepare;

@@ -115,6 +115,51 @@ async fn the_least_loaded_is_asked_and_equals_in_turn() {
     assert_eq!(urls.len(), 2);
 }
 
+/// Under overload a place that comes free goes to a window that can still be answered: else each would get it too late.
+#[tokio::test]
+async fn what_cannot_come_back_in_time_is_not_sent_while_others_wait() {
+    let (slow, gate) = (Duration::from_millis(600), Arc::new(Semaphore::new(0)));
+    let release = gate.clone();
+    let server = serve(move |call| {
+        let gate = gate.clone();
+        async move {
+            if call.number < 6 {
+                tokio::time::sleep(slow).await;
+            } else {
+                gate.acquire().await.unwrap().forget();
+            }
+            completion("<answer>No</answer>", "stop")
+        }
+    })
+    .await;
+    let panel = panel_of(&judge_table("v1", &server.url, "max_in_flight = 2\ndeadline_ms = 20000"));
+    // It takes at least 0.6 s for an answer.
+    join_all((0..6).map(|_| live(&panel))).await;
+    let held = join_all((0..2).map(|_| live(&panel)));
+    let late = async {
+        while server.hits() < 8 {
+            tokio::task::yield_now().await;
+        }
+        let due = Due::After(Instant::now() - Duration::from_millis(19_500));
+        let late = join_all((0..3).map(|_| vote(&panel, due)));
+        let free = async {
+            // In line by now, since all of them are polled before this is again.
+            tokio::task::yield_now().await;
+            release.add_permits(2);
+        };
+        let votes = tokio::join!(late, free).0;
+        release.add_permits(1);
+        votes
+    };
+    let (held, late) = tokio::time::timeout(LIMIT, async { tokio::join!(held, late) }).await.unwrap();
+    assert!(held.iter().all(|vote| vote.answer == Answer::Absent));
+    for vote in &late[..2] {
+        abstained(vote, AbstentionReason::Deadline, "no request was sent");
+    }
+    // Whoever stands in nobody's way may try.
+    assert!(late[2].attempts <= 1 && server.hits() <= 9);
+}
+
 #[tokio::test]
 async fn a_replicas_death_costs_no_verdict() {
     let alive = serve(|_| async { completion("<answer>Yes</answer>", "stop") }).await;

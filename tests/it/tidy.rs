@@ -9,10 +9,11 @@ type File = (String, String);
 
 const LONGEST: usize = 420;
 const GSTREAMER_WORDS: [&str; 5] = ["Sample", "Buffer", "Segment", "Pad", "Caps"];
-const DOCS: [&str; 7] = [
-    "docs/bah.md",
+const DOCS: [&str; 8] = [
+    "docs",
     "README.md",
     "ARCHITECTURE.md",
+    "CHANGELOG.md",
     "CONTRIBUTING.md",
     "deploy/README.md",
     "models/README.md",

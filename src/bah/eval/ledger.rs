@@ -39,6 +39,12 @@ pub enum EvalError {
     /// Something needed is not there.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// Judges failed the canary.
+    #[error(
+        "judges did not pass the canary: {0}. Nothing was asked; `ahwatch doctor` looks into it. --allow-degraded lets them \
+         vote, each vote flagged"
+    )]
+    Unfit(String),
     /// The panel is not there.
     #[error(
         "judge {judge} failed on {failures} clips in a row, the last time: {detail}. Nothing more is asked; the same command goes on, and asks again what failed"

@@ -2,14 +2,14 @@
 //!
 //! Windows of one video go one after the other, so that early stop always leaves out the same clips; many videos go at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::mpsc;
 
 use super::ledger::is_settled;
-use crate::bah::algorithm::clip_name;
+use crate::bah::algorithm::{clip_name, is_whole};
 use crate::bah::run_dir::{AnswerLine, JudgeInfo, Said, ScoreLine, Secs, Unjudged, VideoInfo, VideoLine, Windows};
 use crate::bah::score::vote;
 use crate::config::ClipCodec;
@@ -17,6 +17,7 @@ use crate::digest::sha256;
 use crate::encode::{ClipSet, clips};
 use crate::judge::panel::{Due, Panel};
 use crate::judge::prompt::Accepts;
+use crate::judge::proof::{Proof, VoteFlag};
 use crate::judge::{Answer, LostReason, Outcome, Verdict, Vote, WindowId};
 use crate::run::{FromSource, blocking};
 use crate::session::{Session, SessionSettings};
@@ -71,7 +72,8 @@ impl VideoTask {
             let window = window.map(|id| (id.continuity, id.index));
             end.unjudged.push(Unjudged { span: secs(span), window, reason: reason.into() });
         };
-        while let Some(message) = queue.recv().await {
+        let mut ahead = VecDeque::new();
+        while let Some(message) = next(&mut queue, &mut ahead).await {
             match message {
                 FromSource::Cut(Cut::SessionBegan, _) => {
                     sessions += 1;
@@ -81,7 +83,17 @@ impl VideoTask {
                     }
                 }
                 FromSource::Cut(Cut::Window(window), at) => {
-                    let Some(verdict) = self.window(&session, *window, at, &tell).await else { return false };
+                    let (id, full) = (window.id, window.full);
+                    let (verdict, lines) = self.window(&session, *window, at).await;
+                    let first = (id.continuity, id.index) == (0, 0);
+                    let whole = first && !(full && goes_on(&mut queue, &mut ahead).await);
+                    let clip = clip_name(&self.stem, None, Some(id.index + 1).filter(|_| !whole));
+                    for line in lines {
+                        let line = AnswerLine { clip: clip.clone(), ..line };
+                        if tell.send(Told::Sample(Box::new(line))).await.is_err() {
+                            return false;
+                        }
+                    }
                     session.apply(&verdict, wall());
                 }
                 FromSource::Cut(Cut::Unjudgeable { id, span, reason }, _) => {
@@ -91,8 +103,12 @@ impl VideoTask {
                 FromSource::Cut(Cut::Outage(span), _) => lost(span, None, word(LostReason::Outage), &mut end),
                 FromSource::Cut(Cut::Tail(span), _) => lost(span, None, "tail", &mut end),
                 FromSource::Cut(Cut::SessionEnded { elapsed }, _) => end.elapsed_secs = elapsed.as_secs_f64(),
-                FromSource::Cut(Cut::ContinuityBegan { .. } | Cut::ContinuityEnded { .. }, _)
-                | FromSource::Restored => {}
+                // Nobody pauses a video.
+                FromSource::Cut(Cut::ContinuityBegan { .. } | Cut::ContinuityEnded { .. } | Cut::Paused(_), _)
+                | FromSource::Restored
+                | FromSource::Paused(_)
+                | FromSource::Resumed(_)
+                | FromSource::Released => {}
                 FromSource::Lost(loss) => {
                     // Only of the live path, whose server is ours: it does not come back.
                     end.error = Some(format!("the stream was lost: {}", loss.reason));
@@ -111,14 +127,9 @@ impl VideoTask {
         tell.send(Told::Ended(Box::new(end))).await.is_ok()
     }
 
-    /// A window's verdict: known votes, and those that are asked for now, each told as its line. None: nobody listens.
-    async fn window(
-        &self,
-        session: &Session,
-        window: Window,
-        at: Instant,
-        tell: &mpsc::Sender<Told>,
-    ) -> Option<Verdict> {
+    /// A window's verdict: known votes, and those that are asked for now, each with its line, which does not say the clip's name
+    /// yet.
+    async fn window(&self, session: &Session, window: Window, at: Instant) -> (Verdict, Vec<AnswerLine>) {
         let (id, span) = (window.id, window.span);
         let none = BTreeMap::new();
         let known = self.known.get(&(id.continuity, id.index)).unwrap_or(&none);
@@ -126,23 +137,25 @@ impl VideoTask {
         let wanted: Vec<bool> = self.judges.iter().map(|judge| session.asks(&judge.name)).collect();
         let asks: Vec<bool> =
             self.judges.iter().zip(&wanted).map(|(judge, wanted)| *wanted && settled(judge).is_none()).collect();
-        let part = (window.full || id.index > 0 || id.continuity > 0).then_some(id.index + 1);
         let (set, digests) = if asks.contains(&true) { self.encode(window).await } else { Default::default() };
         let due = if self.live { Due::After(at.into()) } else { Due::AfterSending };
         let fresh = self.panel.judge(&set, &asks, due).await;
-        let mut votes = Vec::new();
+        let proofs = self.panel.proofs();
+        let (mut votes, mut lines) = (Vec::new(), Vec::new());
         for (n, ((judge, asked), new)) in self.judges.iter().zip(&asks).zip(fresh).enumerate() {
             if let (Some(line), false) = (settled(judge), *asked) {
                 votes.push(vote(line));
                 continue;
             }
             let mut line = self.line(judge, &new, id, span);
-            line.clip = clip_name(&self.stem, None, part);
             line.media_sha256 = digests.get(n).cloned().flatten().filter(|_| new.attempts > 0);
-            tell.send(Told::Sample(Box::new(line))).await.ok()?;
+            let unchecked = proofs.get(n) == Some(&Proof::NotChecked) && line.answer.is_answer();
+            line.flag =
+                new.flag.map(VoteFlag::as_str).or(unchecked.then_some(Proof::NotChecked.as_str())).map(str::to_owned);
+            lines.push(line);
             votes.push(new);
         }
-        Some(Verdict { window: id, span, outcome: Outcome::Votes(votes) })
+        (Verdict { window: id, span, outcome: Outcome::Votes(votes) }, lines)
     }
 
     async fn encode(&self, window: Window) -> (ClipSet, Digests) {
@@ -184,6 +197,7 @@ impl VideoTask {
             answer,
             reason: why.map(|why| why.reason.as_str().to_owned()),
             detail: why.map(|why| why.detail.clone()),
+            flag: None,
             score: vote.score.map(|score| ScoreLine { p_yes: score.p_yes, label_mass: score.label_mass }),
             raw: vote.raw.as_ref().map(ToString::to_string),
             latency_ms: (vote.latency.as_secs_f64() * 1e4).round() / 10.0,
@@ -193,6 +207,31 @@ impl VideoTask {
             server_version: judge.server_version.clone().filter(|_| vote.attempts > 0),
         }
     }
+}
+
+/// The next message, those first that were looked at already.
+async fn next(queue: &mut mpsc::Receiver<FromSource>, ahead: &mut VecDeque<FromSource>) -> Option<FromSource> {
+    match ahead.pop_front() {
+        Some(message) => Some(message),
+        None => queue.recv().await,
+    }
+}
+
+/// Whether a video has more than its first full window, by what comes next, which is kept. Else it is one clip, whose name has no
+/// number.
+async fn goes_on(queue: &mut mpsc::Receiver<FromSource>, ahead: &mut VecDeque<FromSource>) -> bool {
+    while let Some(message) = queue.recv().await {
+        let known = match &message {
+            FromSource::Cut(Cut::SessionEnded { elapsed }, _) => Some(!is_whole(*elapsed)),
+            FromSource::Cut(Cut::Tail(_) | Cut::ContinuityEnded { .. }, _) | FromSource::Restored => None,
+            _ => Some(true),
+        };
+        ahead.push_back(message);
+        if let Some(known) = known {
+            return known;
+        }
+    }
+    true
 }
 
 const fn word(reason: LostReason) -> &'static str {

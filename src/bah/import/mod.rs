@@ -230,6 +230,7 @@ fn sample(video: &str, (inside, here): (u32, u32), judge: &str, answer: Option<b
         },
         reason: answer.is_none().then(|| "unparsable".into()),
         detail: None,
+        flag: None,
         score: None,
         raw: Some(raw.to_owned()),
         latency_ms: 0.0,

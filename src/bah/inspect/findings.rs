@@ -66,6 +66,11 @@ pub(super) fn find(
                 found.error("missing_file", &path, "the video is not on disk");
                 None
             }
+            Media::Outside(target) => {
+                let what = format!("the video is a link to {}, outside of the dataset's folder", target.display());
+                found.error("leads_outside", &path, what);
+                None
+            }
             Media::Broken(reason) => {
                 found.error("unreadable_video", &path, reason.clone());
                 None

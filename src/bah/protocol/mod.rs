@@ -88,6 +88,7 @@ pub fn check(run: &Run, videos: &[VideoResult]) -> Vec<Finding> {
         );
     } else {
         panel(run, &mut add);
+        proofs(run, &mut add);
         drift(run, &mut add);
     }
     findings.sort_by_key(|finding| finding.severity);
@@ -257,6 +258,32 @@ fn panel(run: &Run, add: &mut impl FnMut(Severity, &'static str, String)) {
     }
     if run.info.panel.len() != 3 {
         add(Severity::Note, "panel", format!("a panel of {}; the paper's vote is of three", run.info.panel.len()));
+    }
+}
+
+/// Judges of which it is not known that they hear and see, or known that they do not.
+fn proofs(run: &Run, add: &mut impl FnMut(Severity, &'static str, String)) {
+    for judge in &run.info.panel {
+        let (mut answers, mut flagged) = (0_u32, BTreeMap::<&str, u32>::new());
+        for line in lines_of(run, &judge.name).filter(|line| line.answer.is_answer()) {
+            answers += 1;
+            if let Some(flag) = &line.flag {
+                *flagged.entry(flag).or_default() += 1;
+            }
+        }
+        for (flag, count) in flagged {
+            let (code, why) = match flag {
+                "degraded" => {
+                    ("degraded", "failed the canary, it does not take in all that it is sent, and was let vote")
+                }
+                "not_checked" => ("no_canary", "was not asked about the built-in clips (--no-canary)"),
+                _ => (
+                    "unproven",
+                    "could not be shown to hear and see: its server gave no answer or no log-probabilities",
+                ),
+            };
+            add(Severity::Warning, code, format!("judge {} {why}; {count} of its {answers} answers", judge.name));
+        }
     }
 }
 

@@ -86,6 +86,18 @@ fn what_is_not_the_papers_protocol_is_a_warning() {
     let greedy = |run: &mut Run| (run.info.panel[2].temperature, run.info.panel[2].top_p) = (Some(0.0), None);
     finds(greedy, Warning, "sampling", "judge v3 sampled otherwise");
     finds(|run| run.info.panel[0].threshold = Some(0.4), Warning, "threshold", "0.4");
+    for (flag, code, says) in [
+        ("degraded", "degraded", "judge v3 failed the canary"),
+        ("unproven", "unproven", "judge v3 could not be shown to hear and see"),
+        ("not_checked", "no_canary", "judge v3 was not asked about the built-in clips"),
+    ] {
+        let flagged = |run: &mut Run| {
+            let line = run.samples.get_mut("p/b.mp4").unwrap().get_mut(&(0, 0)).unwrap().get_mut("v3").unwrap();
+            line.flag = Some(flag.into());
+        };
+        finds(flagged, Warning, code, says);
+        finds(flagged, Warning, code, "; 1 of its 3 answers");
+    }
     finds(|run| run.info.window.hop_secs = 2.5, Warning, "window", "every 2.5 s");
     let silent = |run: &mut Run| {
         run.samples.get_mut("p/a.mp4").unwrap().insert((0, 0), BTreeMap::new());

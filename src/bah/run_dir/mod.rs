@@ -176,7 +176,7 @@ impl Said {
 pub struct AnswerLine {
     /// The video's path in the dataset.
     pub video: String,
-    /// The clip's name: the video's with the clip's number from 1, as in the prepared data.
+    /// The clip's name, as in the prepared data: the video's, with the clip's number from 1 unless the video is one clip.
     pub clip: String,
     /// Which window: continuity, and index on its grid, both from 0.
     pub window: (u32, u32),
@@ -192,6 +192,10 @@ pub struct AnswerLine {
     /// The same for a person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+    /// What to know before trusting it: `unproven`, `degraded` (it failed the canary), `not_checked` (`--no-canary`); None: the judge
+    /// was seen to hear and see, or gave no answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flag: Option<String>,
     /// P(Yes).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub score: Option<ScoreLine>,

@@ -65,6 +65,7 @@ pub(crate) fn line(video: &str, index: u32, judge: &str, answer: Said) -> Answer
         answer,
         reason: (answer == Said::Abstained).then(|| "deadline".into()),
         detail: None,
+        flag: None,
         score: None,
         raw: None,
         latency_ms: 100.0,

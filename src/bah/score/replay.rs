@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::alert::event::LabelWord;
 use crate::bah::run_dir::{AnswerLine, Run, Said, Secs, VideoInfo, VideoLine, Windows};
+use crate::judge::proof::VoteFlag;
 use crate::judge::tally::{Tally, tally};
 use crate::judge::{Abstention, AbstentionReason, Answer, DropReason, LostReason, Outcome};
 use crate::judge::{Score, Verdict, Vote, WindowId};
@@ -107,6 +108,7 @@ pub(crate) fn vote(line: &AnswerLine) -> Vote {
         score: line.score.map(|score| Score { p_yes: score.p_yes, label_mass: score.label_mass }),
         latency: Duration::from_secs_f64(line.latency_ms.clamp(0.0, 1e9) / 1e3),
         attempts: line.attempts,
+        flag: line.flag.as_deref().and_then(VoteFlag::parse),
         ..Vote::new(line.judge.as_str().into(), answer)
     }
 }

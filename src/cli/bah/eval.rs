@@ -37,6 +37,15 @@ pub struct Options {
     /// Only the first N videos of the list; said in everything that comes of it.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     limit: Option<u32>,
+    /// Do not ask the judges about built-in clips first, to see that they hear and see.
+    #[arg(long)]
+    no_canary: bool,
+    /// Let a judge vote that failed this, with a flag on every vote, instead of asking nothing.
+    #[arg(long)]
+    allow_degraded: bool,
+    /// What the panel answered when `ahwatch doctor --save` asked it; a judge that answers otherwise has failed.
+    #[arg(long, value_name = "FILE")]
+    fingerprint: Option<PathBuf>,
     /// How videos are read.
     #[arg(long, value_enum, default_value_t = Via::File)]
     via: Via,
@@ -51,8 +60,8 @@ enum Via {
 }
 
 pub(super) fn run(options: &Options) -> Exit {
-    if options.via == Via::Rtsp && !cfg!(feature = "rtsp-server") {
-        eprintln!("--via rtsp is not in this build; build it with `cargo build --release --features rtsp-server`");
+    if let Some(message) = not_built(options.via, cfg!(feature = "rtsp-server")) {
+        eprintln!("{message}");
         return Exit::Refused;
     }
     let (config, mut ledger) = match prepare(options) {
@@ -99,6 +108,12 @@ pub(super) fn run(options: &Options) -> Exit {
     }
 }
 
+/// Why videos cannot be read so by this build, if they cannot.
+fn not_built(via: Via, has_server: bool) -> Option<&'static str> {
+    (via == Via::Rtsp && !has_server)
+        .then_some("--via rtsp is not in this build; build it with `cargo build --release --features rtsp-server`")
+}
+
 async fn evaluate(
     config: &Config,
     options: &Options,
@@ -117,7 +132,13 @@ async fn evaluate(
 /// Everything that can be wrong before anything runs.
 fn prepare(options: &Options) -> Result<(Config, Ledger), String> {
     let raw = RawConfig::default().with_panel(&read(&options.panel)?, &options.panel);
-    let overrides = Overrides { early_stop: options.early_stop.then_some(true), ..Overrides::default() };
+    let overrides = Overrides {
+        early_stop: options.early_stop.then_some(true),
+        no_canary: options.no_canary,
+        allow_degraded: options.allow_degraded,
+        fingerprint: options.fingerprint.clone(),
+        ..Overrides::default()
+    };
     let config = Config::build(raw, overrides, &environment).map_err(|problems| problems.to_string())?;
     let dataset = Dataset::read(&options.root, options.splits.as_deref()).map_err(|error| error.to_string())?;
     let limit = options.limit.and_then(|limit| usize::try_from(limit).ok());
@@ -125,6 +146,10 @@ fn prepare(options: &Options) -> Result<(Config, Ledger), String> {
     let info = describe(&dataset, &config, wanted);
     if info.videos.is_empty() {
         return Err(format!("{}: {} lists no video", options.root.display(), options.split.file_name()));
+    }
+    let out = |id: &str| VideoPath::parse(id).ok().and_then(|path| Some((path.leads_out(&options.root)?, path)));
+    if let Some((target, path)) = info.videos.iter().find_map(|video| out(&video.id)) {
+        return Err(crate::bah::outside(&path, &target));
     }
     let there = |id: &str| VideoPath::parse(id).is_ok_and(|path| path.below(&options.root).is_file());
     let missing: Vec<_> = info.videos.iter().filter(|video| !there(&video.id)).collect();
@@ -174,4 +199,19 @@ fn conclude(progress: &Progress, options: &Options) -> Exit {
         "`ahwatch bah score {out}` prints the numbers, `ahwatch bah report {out} --out report.html` writes a page"
     );
     if progress.failed.is_empty() { Exit::Done } else { Exit::Failed }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_build_without_the_server_refuses_and_only_what_needs_it() {
+        for (via, has_server, refused) in
+            [(Via::File, false, false), (Via::File, true, false), (Via::Rtsp, true, false), (Via::Rtsp, false, true)]
+        {
+            let told = not_built(via, has_server);
+            assert_eq!(told.is_some_and(|told| told.contains("--features rtsp-server")), refused);
+        }
+    }
 }

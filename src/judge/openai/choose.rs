@@ -122,7 +122,7 @@ impl Replicas {
 
     /// Waits until a circuit changes or the next canary is due, at most so long; sends what is due.
     pub(super) async fn recovery(&self, until: Instant) {
-        let changes = select_all(self.all.iter().map(|replica| Box::pin(replica.endpoint.change())));
+        let changes = select_all(self.all.iter().map(|replica| replica.endpoint.change()));
         let next = self.all.iter().filter_map(|replica| replica.endpoint.next_canary()).min();
         // Never idle: whoever else sends the canaries may have taken this one.
         let next = next.unwrap_or(until).max(Instant::now() + CANARY_EVERY / 10).min(until);
@@ -130,6 +130,17 @@ impl Replicas {
             _ = changes => {}
             () = sleep_until(next) => self.canaries().await,
         }
+    }
+
+    /// Since when none of them answers, if so: every circuit is open or on trial.
+    pub(super) fn out_since(&self) -> Option<Instant> {
+        let since: Option<Vec<Instant>> = self.all.iter().map(|replica| replica.endpoint.out_since()).collect();
+        since?.into_iter().max()
+    }
+
+    /// What went wrong with each last, for a message.
+    pub(super) fn why(&self) -> String {
+        self.all.iter().map(|replica| replica.endpoint.why()).collect::<Vec<_>>().join("; ")
     }
 
     /// Host and port of each, for a message.

@@ -1,11 +1,13 @@
 //! The server behind one `base_url`: its places for requests and its circuit, shared by all judges that name it.
 
 use std::convert::Infallible;
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use reqwest::Client;
+use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep_until, timeout};
 use url::Url;
@@ -21,7 +23,11 @@ pub(in crate::judge) struct Endpoint {
     client: Client,
     places: Semaphore,
     count: usize,
+    /// Requests in line for a place.
+    waiting: AtomicUsize,
     circuit: Mutex<Circuit>,
+    /// What went wrong last, in a line without credentials.
+    why: Mutex<Option<Arc<str>>>,
     /// Held by whoever asks a canary clip: what else a server computes beside it moves its numbers.
     pub(super) examining: tokio::sync::Mutex<()>,
     /// Rung whenever somebody who waits for the circuit should look again.
@@ -44,7 +50,9 @@ impl Endpoint {
             client,
             places: Semaphore::new(places),
             count: places,
+            waiting: AtomicUsize::new(0),
             circuit: Mutex::default(),
+            why: Mutex::default(),
             examining: tokio::sync::Mutex::new(()),
             changed: Notify::new(),
         }
@@ -86,6 +94,11 @@ impl Endpoint {
         self.count - self.places.available_permits().min(self.count)
     }
 
+    /// Whether another request is in line for a place.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+
     /// Whether its circuit lets nothing through.
     pub(super) fn is_open(&self) -> bool {
         self.circuit().is_open()
@@ -109,7 +122,9 @@ impl Endpoint {
 
     /// Leave to send a request, waiting in line for a place and for what comes of another's trial. None: the circuit is open.
     pub(super) async fn leave_in_turn<'a>(&'a self, judge: &'a Arc<str>) -> Option<Leave<'a>> {
+        let in_line = InLine::at(&self.waiting);
         let place = self.places.acquire().await.ok()?;
+        drop(in_line);
         loop {
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
@@ -126,9 +141,21 @@ impl Endpoint {
         Leave { endpoint: self, judge, sent: Instant::now(), told: false, _place: place }
     }
 
-    /// Waits until the circuit changes.
-    pub(super) async fn change(&self) {
-        self.changed.notified().await;
+    /// Waits until the circuit changes; counts from the moment this is called.
+    pub(in crate::judge) fn change(&self) -> Pin<Box<Notified<'_>>> {
+        let mut changed = Box::pin(self.changed.notified());
+        changed.as_mut().enable();
+        changed
+    }
+
+    /// What went wrong here last, with host and port.
+    pub(super) fn why(&self) -> String {
+        let (host, why) = (self.host(), self.why.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        match why {
+            Some(why) if why.contains(&host) => why.to_string(),
+            Some(why) => format!("{host}: {why}"),
+            None => host,
+        }
     }
 
     /// Sends a canary if one is due. The answer's status is enough: below 500, somebody is there.
@@ -165,7 +192,10 @@ impl Endpoint {
         self.circuit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(&self, judge: &Arc<str>, health: Health, sent: Instant) {
+    fn tell(&self, judge: &Arc<str>, health: Health, why: Option<&str>, sent: Instant) {
+        if let Some(why) = why {
+            *self.why.lock().unwrap_or_else(PoisonError::into_inner) = Some(why.into());
+        }
         let change = self.circuit().outcome(judge, health, sent, Instant::now());
         match change {
             Change::None => return,
@@ -179,18 +209,34 @@ impl Endpoint {
     }
 }
 
+/// One that is in line, as long as it is.
+struct InLine<'a>(&'a AtomicUsize);
+
+impl<'a> InLine<'a> {
+    fn at(line: &'a AtomicUsize) -> Self {
+        line.fetch_add(1, Ordering::Relaxed);
+        Self(line)
+    }
+}
+
+impl Drop for InLine<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Leave<'_> {
-    /// Tells what came of the request.
-    pub(super) fn tell(mut self, health: Health) {
+    /// Tells what came of the request, and what went wrong if something did.
+    pub(super) fn tell(mut self, health: Health, why: Option<&str>) {
         self.told = true;
-        self.endpoint.tell(self.judge, health, self.sent);
+        self.endpoint.tell(self.judge, health, why, self.sent);
     }
 }
 
 impl Drop for Leave<'_> {
     fn drop(&mut self) {
         if !self.told {
-            self.endpoint.tell(self.judge, Health::Unknown, self.sent);
+            self.endpoint.tell(self.judge, Health::Unknown, None, self.sent);
         }
     }
 }

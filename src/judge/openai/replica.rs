@@ -13,6 +13,7 @@ use url::Url;
 
 use super::client::{SetupError, Shared, root_cause};
 use super::endpoint::Endpoint;
+use super::pace::Pace;
 use crate::config::JudgeConfig;
 use crate::config::redact::{Secret, clean_message};
 use crate::judge::reply::{Failure, Headers, Retry, read_failure};
@@ -37,6 +38,7 @@ pub struct Replica {
     authorization: Option<HeaderValue>,
     key: Option<Secret>,
     waits: Mutex<Waits>,
+    pace: Mutex<Pace>,
     models: tokio::sync::Mutex<Option<(Instant, Option<String>)>>,
 }
 
@@ -79,6 +81,7 @@ impl Replica {
             authorization,
             key: config.api_key.clone(),
             waits: Mutex::default(),
+            pace: Mutex::default(),
             models: tokio::sync::Mutex::default(),
         })
     }
@@ -227,6 +230,18 @@ impl Replica {
     /// Until then, another is asked first.
     pub(super) fn avoid(&self, until: Instant) {
         self.waits.lock().unwrap_or_else(PoisonError::into_inner).avoided = Some(until);
+    }
+
+    /// An answer came so long after its request had a place.
+    pub(super) fn answered(&self, took: Duration) {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner).note(took);
+    }
+
+    /// Whether a request that has so much time left would rather keep another waiting than be answered. Where nobody waits it may
+    /// try.
+    pub(super) fn is_too_late(&self, left: Duration) -> bool {
+        let expected = self.pace.lock().unwrap_or_else(PoisonError::into_inner).expected();
+        self.endpoint.is_wanted() && expected.is_some_and(|expected| left < expected)
     }
 
     fn waits(&self) -> Waits {

@@ -12,53 +12,53 @@ use crate::kit::endpoint::{Endpoint, Judge, Mode, Needs};
 use crate::kit::run::{Finished, Run, ahwatch};
 use crate::watch_file::panel;
 
-const LIMIT: Duration = Duration::from_secs(90);
+pub const LIMIT: Duration = Duration::from_secs(90);
 const MODELS: [&str; 3] = ["v1", "v2", "v3"];
 
 /// One that needs both, one that only looks, one that only listens: all see what is planted.
-fn endpoint() -> Endpoint {
+pub fn endpoint() -> Endpoint {
     let needs = |needs| Judge { needs, ..Judge::default() };
     Endpoint::start([("v1", needs(Needs::Both)), ("v2", needs(Needs::Pictures)), ("v3", needs(Needs::Sound))])
 }
 
-struct Place {
+pub struct Place {
     dir: tempfile::TempDir,
     panel: PathBuf,
 }
 
 /// A directory with a panel file for this endpoint.
-fn place(endpoint: &Endpoint) -> Place {
+pub fn place(endpoint: &Endpoint) -> Place {
     let dir = tempfile::tempdir().unwrap();
     let panel = panel(dir.path(), &endpoint.base_url(), &MODELS, "profile = \"paper\"\nscore = true\n");
     Place { dir, panel }
 }
 
 impl Place {
-    fn out(&self, name: &str) -> PathBuf {
+    pub fn out(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    fn eval(&self, root: &Path, out: &Path, more: &[&str]) -> Run {
+    pub fn eval(&self, root: &Path, out: &Path, more: &[&str]) -> Run {
         let args = ["bah", "eval", root.to_str().unwrap(), "--panel", self.panel.to_str().unwrap(), "--out"];
         ahwatch(args.into_iter().chain([out.to_str().unwrap()]).chain(more.iter().copied()))
     }
 }
 
-fn bah(args: &[&str]) -> Finished {
+pub fn bah(args: &[&str]) -> Finished {
     ahwatch(["bah"].iter().chain(args)).finish(LIMIT)
 }
 
-fn score(out: &Path) -> Value {
+pub fn score(out: &Path) -> Value {
     let scored = bah(&["score", out.to_str().unwrap(), "--json", "--draws", "50"]).expect_code(0);
     serde_json::from_str::<Value>(&scored.stdout).unwrap()["runs"][0].clone()
 }
 
-fn lines(out: &Path, file: &str) -> Vec<Value> {
+pub fn lines(out: &Path, file: &str) -> Vec<Value> {
     let text = std::fs::read_to_string(out.join(file)).unwrap_or_default();
     text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
 }
 
-fn test_videos() -> Vec<Planted> {
+pub fn test_videos() -> Vec<Planted> {
     videos().into_iter().filter(|video| video.split == "test").collect()
 }
 

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{copy, edit, replace};
 use crate::kit::bah::{Shape, dataset, videos, write};
+use crate::kit::media::Recipe;
 use crate::kit::run::{Finished, ahwatch};
 use crate::watch_file::LIMIT;
 
@@ -80,6 +81,76 @@ fn every_planted_fault_is_found() {
     }
     let kinds = kinds(&report(&inspect(root, &["--no-media"]).expect_code(1)));
     assert!(kinds.contains("missing_file") && !kinds.contains("unreadable_video"), "{kinds:?}");
+}
+
+/// The rest of the table in docs/bah.md, each about the video it is planted in.
+#[test]
+fn every_other_planted_fault_is_found_where_it_is() {
+    let dir = copy();
+    let root = dir.path();
+    let all = videos();
+    let yaml = "video_annotation_transcript.yaml";
+    let path = |n: usize| all[n].path.as_str();
+    edit(root, yaml, "time_detailed_ah:\n  - - '00:00:01.721'\n    - '00:00:04.410'\n", "time_detailed_ah: []\n");
+    edit(root, yaml, &format!("  - [{}/frame-3.jpg,\n    0]\n", path(1)), "");
+    edit(root, yaml, "global_ah: 0", "global_ah: null");
+    edit(root, yaml, &format!("- - {}/frame-3.jpg", path(4)), "- - Videos/90001/other.mp4/frame-3.jpg");
+    let silent = std::fs::read(Recipe::new(all[5].secs).without_sound().make()).unwrap();
+    replace(&root.join(path(5)), &silent);
+    let dark = std::fs::read(Recipe::new(all[6].secs).without_pictures().make()).unwrap();
+    replace(&root.join(path(6)), &dark);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let target = elsewhere.path().join("other.mp4");
+    std::fs::copy(root.join(path(7)), &target).unwrap();
+    std::fs::remove_file(root.join(path(7))).unwrap();
+    std::os::unix::fs::symlink(&target, root.join(path(7))).unwrap();
+    let val = std::fs::read_to_string(root.join("split/val.txt")).unwrap();
+    let (first, rest) = val.split_once('\n').unwrap();
+    let name = path(8).rsplit('/').next().unwrap();
+    std::fs::write(root.join("split/val.txt"), format!("{rest}Videos/90007/Visite_9/{name},0,again\n")).unwrap();
+    let report = report(&inspect(root, &[]).expect_code(1));
+    let about = |kind: &str| {
+        let findings = report["findings"].as_array().unwrap().iter().filter(|f| f["kind"] == kind);
+        findings.map(|f| (f["about"].as_str().unwrap(), f["level"].as_str().unwrap())).collect::<Vec<_>>()
+    };
+    let again = format!("Videos/90007/Visite_9/{name}");
+    for (kind, video, level) in [
+        ("no_interval", path(0), "error"),
+        ("no_global_label", path(1), "warning"),
+        ("foreign_frames", path(4), "error"),
+        ("leads_outside", path(7), "error"),
+        ("same_name", &again, "error"),
+        ("in_no_split", first.split_once(',').unwrap().0, "warning"),
+    ] {
+        assert_eq!(about(kind), [(video, level)], "{kind}: {}", report["findings"]);
+    }
+    // A label that is said of another video's frame is missing here.
+    for (kind, about_both, level) in
+        [("missing_stream", [path(5), path(6)], "error"), ("frames_unlisted", [path(1), path(4)], "warning")]
+    {
+        let mut both = about_both.map(|video| (video, level));
+        both.sort_unstable();
+        assert_eq!(about(kind), both, "{kind}: {}", report["findings"]);
+    }
+}
+
+/// docs/bah.md lists what can be found: no kind is missing there, and none is listed that the code does not know.
+#[test]
+fn the_documents_table_has_every_kind_of_finding() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let code = std::fs::read_to_string(root.join("src/bah/inspect/findings.rs")).unwrap();
+    let code = code.split("#[cfg(test)]").next().unwrap();
+    let mut known = BTreeSet::new();
+    for call in ["found.error(", "found.warning("] {
+        known.extend(code.split(call).skip(1).filter_map(|rest| rest.split('"').nth(1)));
+    }
+    let page = std::fs::read_to_string(root.join("docs/bah.md")).unwrap();
+    let table = page.split("| finding |").nth(1).unwrap().split("\n\n").next().unwrap();
+    let mut listed = BTreeSet::new();
+    for row in table.lines().skip(2) {
+        listed.extend(row.split('|').nth(1).unwrap().split('`').skip(1).step_by(2));
+    }
+    assert_eq!(known, listed);
 }
 
 #[test]
