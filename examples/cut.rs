@@ -41,7 +41,7 @@ fn main() -> anyhow::Result<()> {
                     result = Err(error.into());
                 }
             }
-            FromSource::Lost(_) | FromSource::Restored => {}
+            _ => {}
         }
         result.is_ok()
     });

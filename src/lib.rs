@@ -13,6 +13,7 @@
 //!   where that was asked for.
 //! - [`watch`]: one source's task. [`run`]: the topology of threads, tasks and channels. [`doctor`]: is everything there that
 //!   this needs? [`cli`]: the commands.
+//! - [`server`]: what others reach over the network.
 //! - [`bah`]: the BAH dataset, offline, on the same core.
 //!
 //! A session is Present when most judges saw A/H in some window (Tang et al., arXiv 2603.13406, Eq. 2 and 3). What was not
@@ -30,6 +31,7 @@ pub mod judge;
 pub mod record;
 pub mod run;
 pub mod screen;
+pub mod server;
 pub mod session;
 pub mod source;
 pub mod time;

@@ -10,21 +10,28 @@
 //!
 //! Shutdown is end of stream: when the stop handle goes, sources end, their channels close, and stages end one after the other.
 //!
-//! - `cut`: a cutting thread. `fleet`: the sources that run, and which come and go. `prepare`: from the configuration to
-//!   what a source runs with. `guarding`: the task that looks after a panel. `output`: the thread that writes events.
-//!   `signals`: what the system asks. [`terminal`]: the live screen's. `jobs`, `eval`: recordings in parallel, offline.
+//! - `cut`: a cutting thread. `fleet`: the sources that run, and which come and go. `member`: one of them. [`control`]: commands
+//!   to them. `prepare`: from the configuration to what a source runs with. `guarding`: the task that looks after a panel.
+//!   `output`: the thread that writes events. `signals`: what the system asks. [`terminal`]: the live screen's.
+//!   `jobs`, `eval`: recordings in parallel, offline.
+//! - [`serve`]: the service's topology. `journal`: the thread that writes the journal. `whip`: the sockets of browsers that join.
 
 #![allow(clippy::disallowed_methods, reason = "this is the place that the bans on spawning point to")]
 
+pub mod control;
 mod cut;
 mod eval;
 mod fleet;
 mod guarding;
 mod jobs;
+mod journal;
+mod member;
 mod output;
 mod prepare;
+pub mod serve;
 mod signals;
 pub mod terminal;
+mod whip;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -33,13 +40,17 @@ use std::time::Duration;
 use crossbeam_channel::bounded;
 use tokio::sync::mpsc;
 
-pub use cut::{FromSource, Replan, cut, cut_anew};
+pub(crate) use control::Withdrawn;
+pub use control::{Commands, Control, ControlError, SessionOptions, control};
+pub use cut::{FromSource, cut};
 #[cfg(feature = "rtsp-server")]
 pub use eval::evaluate_by_rtsp;
 pub use eval::{Progress, evaluate};
 pub use jobs::{in_parallel, interruptible, play};
+pub use journal::journal;
 pub use output::printer;
 pub use signals::{hangups, interrupted};
+pub use whip::whip;
 
 use crate::alert::Event;
 use crate::config::{Config, SourceConfig};
@@ -50,6 +61,7 @@ use crate::source::{Retry, SourceError};
 use crate::time::MediaTime;
 use crate::watch::Plan;
 use crate::window::{Cut, Window};
+use control::Command;
 use fleet::Fleet;
 use guarding::{Guarded, Guarding};
 
@@ -100,6 +112,9 @@ pub enum RunError {
     /// The HTTP client cannot be set up.
     #[error(transparent)]
     Panel(#[from] crate::judge::openai::SetupError),
+    /// A session cannot have such rules.
+    #[error(transparent)]
+    Settings(#[from] crate::session::SettingsProblem),
     /// The fingerprint cannot be compared.
     #[error("{0}")]
     Fingerprint(String),
@@ -129,7 +144,31 @@ pub async fn run(
 /// Something that is needed before anything runs is not there.
 pub async fn run_anew(
     config: &Config,
+    anew: mpsc::Receiver<Config>,
+    events: mpsc::Sender<Event>,
+    stop: impl Future<Output = ()>,
+) -> Result<Outcome, RunError> {
+    drive(config, anew, None, events, stop).await
+}
+
+/// [`run_anew`], which also takes commands, and goes on without any source: it ends only when `stop` resolves.
+///
+/// # Errors
+/// Something that is needed before anything runs is not there.
+pub async fn run_controlled(
+    config: &Config,
+    anew: mpsc::Receiver<Config>,
+    commands: Commands,
+    events: mpsc::Sender<Event>,
+    stop: impl Future<Output = ()>,
+) -> Result<Outcome, RunError> {
+    drive(config, anew, Some(commands), events, stop).await
+}
+
+async fn drive(
+    config: &Config,
     mut anew: mpsc::Receiver<Config>,
+    mut commands: Option<Commands>,
     events: mpsc::Sender<Event>,
     stop: impl Future<Output = ()>,
 ) -> Result<Outcome, RunError> {
@@ -138,6 +177,7 @@ pub async fn run_anew(
     let mut fleet = Fleet::new(config, events.clone())?;
     // Mistakes are told before anybody is asked anything.
     let prepared = fleet.prepare(config)?;
+    publish(commands.as_ref(), &fleet);
     let mut guarded = None;
     if let Some(panel) = fleet.panel() {
         tokio::select! {
@@ -149,6 +189,9 @@ pub async fn run_anew(
         }
     }
     fleet.apply(prepared, config)?;
+    if let Some(commands) = &commands {
+        commands.begun.send_replace(true);
+    }
     loop {
         tokio::select! {
             () = &mut stop, if !outcome.stopped => {
@@ -158,11 +201,13 @@ pub async fn run_anew(
             Some(config) = anew.recv(), if !outcome.stopped => match fleet.prepare(&config).and_then(|it| fleet.apply(it, &config)) {
                 Ok(change) => {
                     tracing::warn!("the configuration was read again: {change}");
+                    publish(commands.as_ref(), &fleet);
                     guarded = guard_anew(guarded, fleet.panel(), &config, &events).await;
                 }
                 Err(error) => tracing::error!("the configuration was read again and not taken; nothing changes: {error}"),
             },
-            ended = fleet.ended() => match ended {
+            Some(command) = asked(&mut commands) => fleet.obey(command),
+            ended = fleet.ended(), if commands.is_none() || outcome.stopped || !fleet.is_empty() => match ended {
                 None => return Ok(outcome),
                 Some(watched) => {
                     outcome.judged += watched.judged;
@@ -170,6 +215,21 @@ pub async fn run_anew(
                 }
             },
         }
+    }
+}
+
+/// The next command; pending where nobody gives any.
+async fn asked(commands: &mut Option<Commands>) -> Option<Command> {
+    match commands {
+        Some(commands) => commands.asked.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Tells who commands which panel judges.
+fn publish(commands: Option<&Commands>, fleet: &Fleet) {
+    if let Some(commands) = commands {
+        commands.panel.send_replace(fleet.panel());
     }
 }
 

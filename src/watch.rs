@@ -4,10 +4,12 @@
 //! dropped, and counted. A recording waits instead.
 
 mod ask;
+mod away;
 pub mod measure;
 mod plan;
+mod withdraw;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use futures_util::StreamExt as _;
@@ -21,12 +23,13 @@ use crate::judge::{DropReason, LostReason, Outcome, SkipReason, Verdict};
 use crate::record::{Media, Recorder};
 use crate::run::{FromSource, Item};
 use crate::session::Session;
-use crate::source::{Loss, SourceError};
-use crate::time::{MediaTime, Span, monotonic, wall};
+use crate::source::SourceError;
+use crate::time::{MediaTime, wall};
 use crate::window::{Cut, Window};
 use ask::{Judgement, Noticed, Turn, Waiting, dropped, judge, next_turn, quality, verdict};
 use measure::{Found, Measuring, Queued};
 pub use plan::{Judges, Plan, session_settings};
+pub(crate) use withdraw::Withdrawal;
 
 /// No source has more windows before the panel at once, whatever its limits.
 pub(crate) const MOST_IN_FLIGHT: u32 = 144;
@@ -40,6 +43,8 @@ pub struct Watched {
     pub judged: MediaTime,
     /// What went wrong with it.
     pub error: Option<SourceError>,
+    /// It was withdrawn.
+    pub withdrawn: bool,
 }
 
 /// The time at which what is still under way is given up; set when the program is stopped.
@@ -55,6 +60,12 @@ pub struct Watcher {
     grace: Grace,
     /// Off, until it is replaced.
     pub(crate) recorder: Recorder,
+    /// Of the next session; None: a new one.
+    pub(crate) id: Option<Arc<str>>,
+    /// None: it cannot be withdrawn.
+    pub(crate) withdrawal: Option<Withdrawal>,
+    /// Windows that are under way, or were.
+    held: Vec<Weak<Window>>,
     /// Numbers the events outside any session.
     scope: Arc<str>,
     outside: u64,
@@ -89,6 +100,9 @@ impl Watcher {
             events,
             grace,
             recorder: Recorder::default(),
+            id: None,
+            withdrawal: None,
+            held: Vec::new(),
             scope: uuid::Uuid::now_v7().to_string().into(),
             outside: 0,
             session: None,
@@ -105,8 +119,23 @@ impl Watcher {
         }
     }
 
-    /// Runs until the source has ended and everything of it is judged, or until the time in `grace` has come.
+    /// Runs until the source has ended and everything of it is judged, or until the time in `grace` has come, or until it is
+    /// withdrawn.
     pub async fn run(mut self, mut queue: mpsc::Receiver<Item>) -> Watched {
+        let one_session = self.id.is_some();
+        let Some(mut withdrawal) = self.withdrawal.take() else {
+            self.watch(&mut queue).await;
+            return self.watched;
+        };
+        let by = tokio::select! {
+            biased;
+            by = withdrawal.asked() => by,
+            () = self.watch(&mut queue) => return self.watched,
+        };
+        self.withdraw(by, queue, withdrawal, one_session).await
+    }
+
+    async fn watch(&mut self, queue: &mut mpsc::Receiver<Item>) {
         let (mut open, mut grace) = (true, self.grace.clone());
         loop {
             self.queue_up();
@@ -144,12 +173,11 @@ impl Watcher {
         drop(std::mem::take(&mut self.in_flight));
         (self.waiting, self.turn) = (None, None);
         if open {
-            self.drain(&mut queue).await;
+            self.drain(queue).await;
         }
-        drop(queue);
+        queue.close();
         let elapsed = self.ending.unwrap_or(self.now);
         self.end_session(elapsed).await;
-        self.watched
     }
 
     /// What was cut and not taken yet belongs to the session too, its windows as dropped time.
@@ -175,6 +203,9 @@ impl Watcher {
             Item::From(FromSource::Cut(cut, at)) => self.cut(cut, at).await,
             Item::From(FromSource::Lost(loss)) => self.source_lost(loss).await,
             Item::From(FromSource::Restored) => self.source_restored().await,
+            Item::From(FromSource::Paused(by)) => self.note(EventKind::SessionPaused(by)).await,
+            Item::From(FromSource::Resumed(by)) => self.note(EventKind::SessionResumed(by)).await,
+            Item::From(FromSource::Released) => {}
             Item::From(FromSource::Finished(finish)) => {
                 self.finished = true;
                 if let Some(error) = finish.error {
@@ -199,7 +230,7 @@ impl Watcher {
         match cut {
             Cut::SessionBegan => {
                 self.now = MediaTime::ZERO;
-                let id = uuid::Uuid::now_v7().to_string().into();
+                let id = self.id.take().unwrap_or_else(|| uuid::Uuid::now_v7().to_string().into());
                 self.measuring = Measuring::new(self.plan.desk.clone(), self.plan.station(&self.name));
                 let mut session = Session::new(id, Arc::clone(&self.name), self.plan.settings_now());
                 let event = session.start(wall());
@@ -223,6 +254,11 @@ impl Watcher {
                 let continuity = self.continuity;
                 self.tell(|session| session.lost(continuity, span, LostReason::Outage, wall())).await;
             }
+            Cut::Paused(span) => {
+                self.reach(span.end());
+                let continuity = self.continuity;
+                self.tell(|session| session.skipped(continuity, span, SkipReason::Paused, wall())).await;
+            }
             Cut::Tail(span) => {
                 self.reach(span.end());
                 let continuity = self.continuity;
@@ -238,6 +274,8 @@ impl Watcher {
     /// A window came: to be measured, and before the panel after that or at the same time.
     async fn window(&mut self, window: Arc<Window>, at: Instant) {
         self.reach(window.span.end());
+        self.held.retain(|window| window.strong_count() > 0);
+        self.held.push(Arc::downgrade(&window));
         if self.plan.measures_first() {
             let older = self.measuring.push(Queued { window, at, flags: None }, self.live);
             if let Some(Queued { window, .. }) = older {
@@ -333,38 +371,6 @@ impl Watcher {
         if let Some(session) = self.session.take() {
             self.watched.judged += session.summary().coverage.judged();
         }
-    }
-
-    async fn source_lost(&mut self, loss: Loss) {
-        let state = if loss.auth_failed { SourceState::AuthFailed } else { SourceState::Retrying };
-        let since = match self.lost {
-            // Said once, and again when the reason is another kind.
-            Some((_, said)) if said == state => {
-                return tracing::debug!(source = %self.name, reason = loss.reason, "still lost");
-            }
-            Some((since, _)) => since,
-            None => monotonic(),
-        };
-        tracing::warn!(source = %self.name, reason = loss.reason, "source lost");
-        self.lost = Some((since, state));
-        self.source_event(EventKind::SourceLost(state, loss.reason)).await;
-    }
-
-    async fn source_restored(&mut self) {
-        if let Some((since, _)) = self.lost.take() {
-            self.source_event(EventKind::SourceRestored(monotonic() - since)).await;
-        }
-    }
-
-    async fn source_event(&mut self, kind: EventKind) {
-        let event = match &mut self.session {
-            Some(session) => session.note(self.continuity, Span::new(self.now, self.now), kind, wall()),
-            None => {
-                self.outside += 1;
-                Event::outside(Arc::clone(&self.scope), self.outside, Arc::clone(&self.name), kind, wall())
-            }
-        };
-        self.send(event).await;
     }
 
     /// Hands an event on. Whoever reads them may have stalled: that is waited for, but not past the grace of a stop.

@@ -137,6 +137,17 @@ impl From<&Event> for CloudEvent {
     }
 }
 
+impl CloudEvent {
+    /// The same; an alert says whether it stands in the journal.
+    #[must_use]
+    pub fn durable(mut self, durable: bool) -> Self {
+        if let Data::AlertRaised(alert) = &mut self.data {
+            alert.durable = Some(durable);
+        }
+        self
+    }
+}
+
 fn data(head: Head, event: &Event) -> Data {
     match &event.kind {
         EventKind::SessionStarted(settings) => Data::SessionStarted(session::started(head, settings)),
@@ -155,6 +166,14 @@ fn data(head: Head, event: &Event) -> Data {
         EventKind::JudgeChanged(change) => Data::JudgeChanged(alerts::judge_changed(head, change)),
         EventKind::SessionEnded(summary) => Data::SessionEnded(Box::new(session::ended(head, summary))),
     }
+}
+
+/// The books of a session that may still run, as its end will tell them.
+#[must_use]
+pub fn books(summary: &crate::session::Summary) -> Value {
+    let span = Span::new(MediaTime::ZERO, summary.elapsed);
+    let head = Head { session: None, source: String::new(), continuity: 0, span: span.into() };
+    serde_json::to_value(session::ended(head, summary)).unwrap_or_default()
 }
 
 /// Which part of which session an event is about; in every `data`.

@@ -2,6 +2,7 @@
 //!
 //! - [`event`]: `CloudEvents` 1.0 JSON and its schemas.
 //! - [`stdout`]: JSON lines, or lines and a summary table for people.
+//! - [`journal`]: a file of everything that was told, and what waits for whom. [`sink`]: webhooks and MQTT.
 //!
 //! A session numbers its events. What happens outside any session (a camera that was never reached, a judge that changed)
 //! is made with [`Event::outside`].
@@ -9,6 +10,8 @@
 pub mod event;
 #[cfg(test)]
 pub(crate) mod fixtures;
+pub mod journal;
+pub mod sink;
 pub mod stdout;
 
 use std::sync::Arc;

@@ -10,6 +10,7 @@ mod doctor;
 mod gate_report;
 mod log;
 mod reload;
+mod serve;
 mod telemetry;
 mod watch;
 
@@ -33,6 +34,8 @@ pub struct Cli {
 enum Command {
     /// Watch recordings, cameras and microphones, and print what is judged as it happens.
     Watch(watch::Options),
+    /// Run as a service: sessions by an HTTP API, participants' browsers, a dashboard, alerts that arrive.
+    Serve(serve::Options),
     /// Look at everything a watch needs: this machine, the configuration, every judge and whether it hears and sees.
     Doctor(doctor::Options),
     /// Check a configuration, or print its JSON Schema.
@@ -76,6 +79,7 @@ pub fn main() -> ExitCode {
     log::start(&cli.log);
     let exit = match cli.command {
         Command::Watch(options) => watch::run(&options),
+        Command::Serve(options) => serve::run(&options),
         Command::Doctor(options) => doctor::run(&options),
         Command::Config { command } => config::run(&command),
         Command::Bah { command } => bah::run(&command),

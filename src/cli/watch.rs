@@ -210,6 +210,7 @@ fn configure(options: &Options) -> Result<Config, String> {
         allow_degraded: options.allow_degraded,
         fingerprint: options.fingerprint.clone(),
         record: options.record.clone(),
+        listen: None,
     };
     Config::build(raw, overrides, &environment).map_err(|problems| problems.to_string())
 }

@@ -49,7 +49,25 @@ pub const GREEDY_TEMPERATURE: f64 = 0.0;
 pub const PAPER_TEMPERATURE: f64 = 0.3;
 /// `profile = "paper"`.
 pub const PAPER_TOP_P: f64 = 0.95;
+/// Address of `serve`'s API and pages.
+pub const LISTEN: &str = "127.0.0.1:8090";
+/// Sessions that `serve` runs at once.
+pub const MAX_SESSIONS: usize = 64;
+/// Validity of a participant's link, hours.
+pub const JOIN_HOURS: f64 = 24.0;
+/// Requests of one address a second.
+pub const REQUESTS_PER_SECOND: u32 = 50;
 /// Between two comparisons of a panel with its fingerprint.
 pub const FINGERPRINT_SECS: f64 = 3600.0;
 /// How far a log-odds may be off from its fingerprint.
 pub const FINGERPRINT_TOLERANCE: f64 = crate::judge::fingerprint::TOLERANCE;
+/// The journal's file.
+pub const JOURNAL: &str = "ahwatch.db";
+/// How long the journal keeps events that are no alerts, days.
+pub const KEEP_EVENTS_DAYS: u32 = 30;
+/// How long the journal keeps alerts and sessions, days.
+pub const KEEP_ALERTS_DAYS: u32 = 90;
+/// How long the journal keeps who looked at what, days.
+pub const KEEP_AUDIT_DAYS: u32 = 365;
+/// What the topics of an MQTT sink begin with.
+pub const TOPIC_PREFIX: &str = "ahwatch";

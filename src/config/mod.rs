@@ -5,7 +5,8 @@
 //!
 //! - `raw`: the tables and keys, read one by one. Paths inside a file are relative to that file.
 //! - `defaults`: every default with its unit.
-//! - `judge`, `panel`, `source`, `gate`: those tables made sense of. `fingerprint`: the file that `[panel]` may name.
+//! - `judge`, `panel`, `source`, `gate`, `server`, `journal`, `sink`: those tables made sense of. `fingerprint`: the file that
+//!   `[panel]` may name.
 //! - `problem`: what is wrong, and where. `redact`: what never prints.
 
 use std::path::{Path, PathBuf};
@@ -16,19 +17,25 @@ use crate::time::MediaTime;
 pub mod defaults;
 pub mod fingerprint;
 mod gate;
+mod journal;
 mod judge;
 mod panel;
 mod problem;
 mod raw;
 pub mod redact;
+mod server;
+mod sink;
 mod source;
 
 pub use gate::{GateConfig, GateRequire, RawGate};
+pub use journal::{JournalConfig, RawJournal};
 pub use judge::{JudgeConfig, Sampling};
 pub use panel::{PanelConfig, RawPanel};
 pub use problem::{Problem, Problems};
 pub use raw::{ClipCodec, Medium, Profile, RawConfig, RawJudge, RawSession, RawSource, RawWindow, Rule};
-pub use source::{Input, SourceConfig};
+pub use server::{Basis, BasisKind, Controller, Purpose, RawController, RawServer, ServerConfig};
+pub use sink::{EventClass, RawSink, Receiver, SinkConfig, SinkKind};
+pub use source::{Input, Leave, SourceConfig};
 
 use problem::Place;
 
@@ -47,10 +54,16 @@ pub struct Config {
     pub judging: Judging,
     /// What is asked of a panel before it is trusted.
     pub panel: PanelConfig,
+    /// How `serve` is reached.
+    pub server: ServerConfig,
     /// Directory laid out as the repository (`models/`, `pipelines/`) whose files replace the embedded ones.
     pub assets: Option<PathBuf>,
     /// Where clips are kept for review. On the command line only: it is not to happen by an old line of a file.
     pub record: Option<PathBuf>,
+    /// Where events are kept, and how long.
+    pub journal: JournalConfig,
+    /// Where events are sent; of one name each.
+    pub sinks: Vec<SinkConfig>,
 }
 
 /// `[window]` as meant.
@@ -141,9 +154,11 @@ pub struct Overrides {
     pub fingerprint: Option<PathBuf>,
     /// `--record`.
     pub record: Option<PathBuf>,
+    /// `--listen`, of `serve`.
+    pub listen: Option<String>,
 }
 
-/// Looks up an environment variable; for `api_key_env` only.
+/// Looks up an environment variable; for `api_key_env` and its kin only.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 impl Config {
@@ -152,7 +167,7 @@ impl Config {
     /// # Errors
     /// Everything that is wrong, at once.
     pub fn build(raw: RawConfig, overrides: Overrides, env: Env<'_>) -> Result<Self, Problems> {
-        let RawConfig { window, session, gate, panel, source, judge, origin } = raw;
+        let RawConfig { window, session, gate, panel, server, controller, journal, sink, source, judge, origin } = raw;
         let mut problems = origin.problems;
         let file = origin.file.as_deref().map_or_else(|| "defaults".to_owned(), |file| file.display().to_string());
 
@@ -161,6 +176,8 @@ impl Config {
         let gate = gate::build(&gate, &overrides, &file, &mut problems);
         let config_dir = dir_of(origin.file.as_deref());
         let sources = source::build(&source, &overrides, &file, &config_dir, &mut problems);
+        let journal = journal::build(&journal, &file, &config_dir, &mut problems);
+        let sinks = sink::build(&sink, &file, &config_dir, env, &mut problems);
 
         if let Some(assets) = overrides.assets.as_ref().filter(|dir| !dir.is_dir()) {
             problems.push(
@@ -190,9 +207,10 @@ impl Config {
             Judging::Panel(judge::build_panel(&judge, &files, window.max_pixels, env, &mut problems))
         };
         let panel = panel::build(&panel, &overrides, &file, &config_dir, &judging, &mut problems);
+        let server = server::build(&server, &controller, &overrides, &file, &config_dir, &mut problems);
         if problems.is_empty() {
             let Overrides { assets, record, .. } = overrides;
-            Ok(Self { window, session, gate, sources, judging, panel, assets, record })
+            Ok(Self { window, session, gate, sources, judging, panel, server, assets, record, journal, sinks })
         } else {
             Err(problems)
         }

@@ -9,12 +9,15 @@ use toml::{Table, Value};
 
 use super::defaults;
 use super::gate::RawGate;
+use super::journal::RawJournal;
 use super::panel::RawPanel;
 use super::problem::{Place, Problems};
 use super::redact::Secret;
+use super::server::{Basis, Purpose, RawController, RawServer};
+use super::sink::RawSink;
 
-/// A configuration file: `[window]`, `[session]`, `[gate]`, `[panel]`, `[[source]]` and `[[judge]]`, all
-/// optional.
+/// A configuration file: `[window]`, `[session]`, `[gate]`, `[panel]`, `[server]`, `[controller]`, `[journal]`, `[[sink]]`,
+/// `[[source]]` and `[[judge]]`, all optional.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawConfig {
@@ -30,6 +33,18 @@ pub struct RawConfig {
     /// What is asked of the judges before they are trusted.
     #[serde(default)]
     pub panel: RawPanel,
+    /// How `serve` is reached.
+    #[serde(default)]
+    pub server: RawServer,
+    /// Who is answerable for what `serve` does.
+    #[serde(default)]
+    pub controller: RawController,
+    /// What `ahwatch serve` keeps.
+    #[serde(default)]
+    pub journal: RawJournal,
+    /// Where `ahwatch serve` sends events.
+    #[serde(default)]
+    pub sink: Vec<RawSink>,
     /// Where media comes from.
     #[serde(default)]
     pub source: Vec<RawSource>,
@@ -146,6 +161,12 @@ pub struct RawSource {
     /// A URL only: end at the first end of the stream instead of reconnecting.
     #[schemars(extend("default" = false))]
     pub once: Option<bool>,
+    /// What it is watched for. `serve` watches nothing without.
+    pub purpose: Option<Purpose>,
+    /// The medical or safety reason that watching at work or in education needs.
+    pub basis: Option<Basis>,
+    /// Where the consent of the people in it is written down. `serve` watches nothing without.
+    pub consent: Option<String>,
 }
 
 /// `[[judge]]`: one checkpoint at one OpenAI-compatible endpoint.
@@ -243,19 +264,23 @@ impl RawConfig {
                 ("session", Value::Table(table)) => raw.session = read_table(table, &place, &mut problems),
                 ("gate", Value::Table(table)) => raw.gate = read_table(table, &place, &mut problems),
                 ("panel", Value::Table(table)) => raw.panel = read_table(table, &place, &mut problems),
+                ("server", Value::Table(table)) => raw.server = read_table(table, &place, &mut problems),
+                ("controller", Value::Table(table)) => raw.controller = read_table(table, &place, &mut problems),
+                ("journal", Value::Table(table)) => raw.journal = read_table(table, &place, &mut problems),
+                ("sink", value) => raw.sink = read_array("sink", value, &name, &mut problems),
                 ("source", value) => raw.source = read_array("source", value, &name, &mut problems),
                 ("judge", value) => {
                     raw.origin.has_judges = true;
                     raw.judge = read_array("judge", value, &name, &mut problems);
                 }
-                ("window" | "session" | "gate" | "panel", _) => {
+                ("window" | "session" | "gate" | "panel" | "server" | "controller" | "journal", _) => {
                     problems.push(&place, "", "is not a table", format!("write it as [{key}]"));
                 }
                 _ => problems.push(
                     &Place::new(&name, ""),
                     &key,
                     "unknown key",
-                    "known are [window], [session], [gate], [panel], [[source]] and [[judge]]",
+                    "known are [window], [session], [gate], [panel], [server], [controller], [journal], [[sink]], [[source]] and [[judge]]",
                 ),
             }
         }

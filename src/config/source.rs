@@ -10,7 +10,8 @@ use super::Overrides;
 use super::problem::{Place, Problems};
 use super::raw::{RawSource, table_name};
 use super::redact::{Secret, redact_url};
-use crate::source::Microphone;
+use super::server::{Basis, Purpose};
+use crate::source::{Feed, Microphone};
 
 /// One place media comes from.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +26,44 @@ pub struct SourceConfig {
     pub realtime: bool,
     /// A camera's first end of stream ends the source. Always true for a file.
     pub once: bool,
+    /// By whose leave it is watched; None: not said, which is enough for `watch`.
+    pub leave: Option<Leave>,
+}
+
+/// What a source is watched for, and by whose leave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leave {
+    /// What for.
+    pub purpose: Purpose,
+    /// The reason that some purposes need.
+    pub basis: Option<Basis>,
+    /// Where the people's consent is written down.
+    pub consent: String,
+}
+
+impl SourceConfig {
+    /// A source that is added while the program runs.
+    #[must_use]
+    pub const fn added(name: Arc<str>, input: Input) -> Self {
+        Self { name, input, pipeline: None, realtime: false, once: false, leave: None }
+    }
+
+    /// A camera that is added while the program runs: an `rtsp://` or `rtsps://` address, or `test:`.
+    ///
+    /// # Errors
+    /// It is no such address, or the name no plain one.
+    pub fn from_url(name: String, url: Secret) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        let place = Place::new("the request", "source");
+        let typed = url.expose();
+        if !(typed == "test:" || typed.starts_with("rtsp://") || typed.starts_with("rtsps://")) {
+            problems.push(&place, "url", "is no address of a camera", "write rtsp://HOST/PATH or rtsps://HOST/PATH");
+            return Err(problems);
+        }
+        let raw = RawSource { name: Some(name), url: Some(url), ..RawSource::default() };
+        let source = build_one(&raw, &place, Path::new(""), &Overrides::default(), &mut BTreeSet::new(), &mut problems);
+        source.filter(|_| problems.is_empty()).ok_or(problems)
+    }
 }
 
 /// What a source opens.
@@ -40,6 +79,8 @@ pub enum Input {
     Mic(Option<String>),
     /// `test:`: a live picture and sound that need no device.
     Test(Microphone),
+    /// What somebody pushes in while the program runs; never configured.
+    Pushed(Feed),
 }
 
 impl Input {
@@ -52,6 +93,7 @@ impl Input {
             Self::Webcam(device, _) => format!("webcam:{}", device.as_deref().unwrap_or("default")),
             Self::Mic(device) => format!("mic:{}", device.as_deref().unwrap_or("default")),
             Self::Test(_) => "test:".to_owned(),
+            Self::Pushed(feed) => format!("pushed:{}", feed.name()),
         }
     }
 }
@@ -160,7 +202,25 @@ fn build_one(
         pipeline,
         realtime: is_file && (overrides.realtime || raw.realtime.unwrap_or(false)),
         once: is_file || overrides.once || raw.once.unwrap_or(false),
+        leave: leave(raw, place, problems),
     })
+}
+
+fn leave(raw: &RawSource, place: &Place, problems: &mut Problems) -> Option<Leave> {
+    let (Some(purpose), Some(consent)) = (raw.purpose, &raw.consent) else {
+        if raw.purpose.is_some() || raw.consent.is_some() || raw.basis.is_some() {
+            let missing = if raw.purpose.is_none() { "purpose" } else { "consent" };
+            problems.push(place, missing, "is missing", "purpose and consent go together");
+        }
+        return None;
+    };
+    if let Err(why) = purpose.permitted(raw.basis.as_ref()) {
+        problems.push(place, "purpose", purpose.as_str(), why);
+    }
+    if consent.trim().is_empty() {
+        problems.push(place, "consent", "is empty", "write where the consent of the people in it is written down");
+    }
+    Some(Leave { purpose, basis: raw.basis.clone(), consent: consent.trim().to_owned() })
 }
 
 fn file_input(path: &Path, key: &str, place: &Place, problems: &mut Problems) -> Option<Input> {
@@ -292,6 +352,7 @@ fn made_name(input: &Input, names: &mut BTreeSet<String>) -> String {
         Input::Webcam(..) => Some("webcam".to_owned()),
         Input::Mic(_) => Some("mic".to_owned()),
         Input::Test(_) => Some("test".to_owned()),
+        Input::Pushed(feed) => Some(feed.name().to_owned()),
     };
     let plain: String =
         from.unwrap_or_default().chars().map(|c| if is_name_char(c) { c } else { '_' }).take(56).collect();

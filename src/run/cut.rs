@@ -7,7 +7,9 @@ use std::time::Instant;
 
 use crossbeam_channel::Receiver;
 
+use super::control::Reply;
 use super::jobs::play;
+use crate::alert::Actor;
 use crate::encode::StillEncoder;
 use crate::source::{Finish, Image, Incoming, Loss, Retry, Spec};
 use crate::time::{MediaTime, monotonic};
@@ -22,12 +24,30 @@ pub enum FromSource {
     Lost(Loss),
     /// It is back (or there for the first time after having been reported as lost).
     Restored,
+    /// Its frames are not looked at from here on.
+    Paused(Actor),
+    /// They are again.
+    Resumed(Actor),
+    /// Nobody listens any more, or nobody is to: all that was held of it is gone.
+    Released,
     /// Nothing more will come.
     Finished(Finish),
 }
 
+/// What is asked of a cutting thread while it runs.
+pub(super) enum Order {
+    /// Sessions from the next on are cut in another way.
+    Replan(Replan),
+    /// Frames are thrown away from now on.
+    Pause(Actor, Reply<()>),
+    /// Frames are cut again.
+    Resume(Actor, Reply<()>),
+    /// Everything held is thrown away, and the source ends.
+    Release,
+}
+
 /// How the next session of a source is cut, where that differs from the one before.
-pub struct Replan {
+pub(super) struct Replan {
     /// Windows.
     pub cutting: Cutting,
     /// Pictures; None: as before.
@@ -45,38 +65,58 @@ pub fn cut(
     stop: &Receiver<Infallible>,
     tell: impl FnMut(FromSource) -> bool,
 ) {
-    cut_anew(spec, retry, cutting, stills, || None, stop, tell);
+    cut_by_order(spec, retry, cutting, stills, || None, stop, tell);
 }
 
-/// [`cut`], where `replan` is asked, many times a second, whether the sessions from the next on are cut in another way.
-pub fn cut_anew(
+/// [`cut`], where `orders` is asked, many times a second, for something to obey.
+pub(super) fn cut_by_order(
     spec: &Spec,
     retry: &Retry,
     cutting: Cutting,
     stills: StillEncoder,
-    mut replan: impl FnMut() -> Option<Replan>,
+    mut orders: impl FnMut() -> Option<Order>,
     stop: &Receiver<Infallible>,
     mut tell: impl FnMut(FromSource) -> bool,
 ) {
     let began = monotonic();
+    let now = || since(began, monotonic());
     let mut timeline = Timeline::new(cutting, keep(&spec.name, stills));
     let (mut out, mut lost, mut finish) = (Vec::new(), false, None);
     let played = play(spec, retry, stop, |message| {
-        if let Some(Replan { cutting, stills }) = replan() {
-            timeline.replan(cutting, stills.map(|stills| keep(&spec.name, stills)));
+        let mut listening = true;
+        while let Some(order) = orders().filter(|_| listening) {
+            match order {
+                Order::Replan(Replan { cutting, stills }) => {
+                    timeline.replan(cutting, stills.map(|stills| keep(&spec.name, stills)));
+                }
+                Order::Pause(by, done) => {
+                    let changed = timeline.pause(now(), &mut out);
+                    // From here on nothing is looked at; who asked need not wait until that was told to everybody.
+                    let _ = done.send(Ok(()));
+                    listening = out.drain(..).all(|cut| tell(FromSource::Cut(cut, monotonic())));
+                    listening = listening && (!changed || tell(FromSource::Paused(by)));
+                }
+                Order::Resume(by, done) => {
+                    let changed = timeline.resume(now());
+                    let _ = done.send(Ok(()));
+                    listening = !changed || tell(FromSource::Resumed(by));
+                }
+                Order::Release => listening = false,
+            }
         }
         let (mut also, mut at) = (None, None);
         match message {
+            _ if !listening => {}
             Some(Incoming::Streams(streams)) => timeline.streams(streams),
             Some(Incoming::Frame { frame, arrival, refused }) => {
-                if std::mem::take(&mut lost) && !tell(FromSource::Restored) {
-                    return false;
+                if std::mem::take(&mut lost) {
+                    listening = tell(FromSource::Restored);
                 }
                 timeline.frame(frame, since(began, arrival), refused, &mut out);
                 at = Some(arrival);
             }
             Some(Incoming::StreamEnded(stream)) if !spec.is_live() => {
-                timeline.stream_ended(stream, since(began, monotonic()), &mut out);
+                timeline.stream_ended(stream, now(), &mut out);
             }
             Some(Incoming::StreamEnded(_)) => {} // a live one is gone as a whole, which is said next
             Some(Incoming::Lost(loss)) => {
@@ -88,10 +128,15 @@ pub fn cut_anew(
                 timeline.finish(end.complete, end.missing, &mut out);
                 finish = Some(end);
             }
-            None => timeline.idle(since(began, monotonic()), &mut out),
+            None => timeline.idle(now(), &mut out),
         }
         let at = at.unwrap_or_else(monotonic);
-        out.drain(..).map(|cut| FromSource::Cut(cut, at)).chain(also).all(&mut tell) && finish.is_none()
+        listening = listening && out.drain(..).map(|cut| FromSource::Cut(cut, at)).chain(also).all(&mut tell);
+        if !listening && finish.is_none() {
+            timeline.clear();
+            tell(FromSource::Released);
+        }
+        listening && finish.is_none()
     });
     if let Err(error) = played {
         tracing::error!(source = spec.name, %error, "no thread for the source");

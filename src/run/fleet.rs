@@ -1,48 +1,31 @@
-//! The sources that run. They come and go with the configuration; what they share stays.
+//! The sources that run. They come and go with the configuration and by command; what they share stays.
 
-#![allow(clippy::disallowed_methods, reason = "part of run.rs")]
-
-use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::prepare::{Shared, spec};
-use super::{CUTS_OF_A_CAMERA, CUTS_OF_A_FILE, Change, GRACE, Item, Replan, RunError, cut_anew};
+use super::control::{Command, ControlError, SessionOptions};
+use super::cut::Order;
+use super::member::{Member, Ready, unknown};
+use super::prepare::Shared;
+use super::{Change, RunError};
 use crate::alert::Event;
 use crate::config::{Config, SourceConfig};
-use crate::encode::StillEncoder;
 use crate::judge::panel::Panel;
-use crate::record::Recorder;
-use crate::run::FromSource;
-use crate::source::{Retry, Spec};
-use crate::watch::{Plan, Watched, Watcher};
-use crate::window::Cut;
+use crate::watch::Watched;
 
 /// All sources of a process.
 pub(super) struct Fleet {
+    config: Config,
     shared: Shared,
+    /// None: it was stopped.
     events: Option<mpsc::Sender<Event>>,
     members: BTreeMap<Arc<str>, Member>,
-    /// What ended by itself; not begun again while it is configured as it was.
+    /// What ended by itself or by command; not begun again while it is configured as it was.
     done: BTreeMap<Arc<str>, SourceConfig>,
     tasks: JoinSet<(Arc<str>, Watched)>,
-}
-
-/// One source that runs, or runs out.
-struct Member {
-    config: SourceConfig,
-    live: bool,
-    /// Dropped, it stops.
-    running: Option<Sender<Infallible>>,
-    grace: watch::Sender<Option<tokio::time::Instant>>,
-    plan: watch::Sender<Arc<Plan>>,
-    /// What takes its place when it has ended.
-    next: Option<Box<Ready>>,
 }
 
 /// Everything of a configuration that can fail before anything of it starts.
@@ -51,18 +34,11 @@ pub(super) struct Prepared {
     ready: Vec<Ready>,
 }
 
-/// The same of a source.
-struct Ready {
-    config: SourceConfig,
-    spec: Spec,
-    plan: Arc<Plan>,
-    stills: StillEncoder,
-}
-
 impl Fleet {
     /// A fleet without any source yet.
     pub fn new(config: &Config, events: mpsc::Sender<Event>) -> Result<Self, RunError> {
         Ok(Self {
+            config: config.clone(),
             shared: Shared::new(config)?,
             events: Some(events),
             members: BTreeMap::new(),
@@ -76,32 +52,38 @@ impl Fleet {
         self.shared.panel()
     }
 
+    /// Whether no source runs.
+    pub fn is_empty(&self) -> bool {
+        self.tasks.is_empty()
+    }
+
     /// Builds what this configuration needs besides what runs; starts nothing.
     pub fn prepare(&self, config: &Config) -> Result<Prepared, RunError> {
         let shared = self.shared.anew(config)?;
         let mut ready = Vec::new();
         for source in &config.sources {
-            let same = |member: &Member| member.running.is_some() && member.config == *source;
+            let same = |member: &Member| !member.ordered && member.is_running() && member.config == *source;
             let goes_on = self.members.get(&source.name).is_some_and(same);
             let over = !self.members.contains_key(&source.name) && self.done.get(&source.name) == Some(source);
             if !goes_on && !over {
-                ready.push(prepare(source, config, &shared)?);
+                ready.push(Ready::configured(source, config, &shared)?);
             }
         }
         Ok(Prepared { shared, ready })
     }
 
-    /// Makes the fleet what this configuration says.
+    /// Makes the fleet what this configuration says. Sources that were added by command go on.
     pub fn apply(&mut self, Prepared { shared, mut ready }: Prepared, config: &Config) -> Result<Change, RunError> {
         self.shared = shared;
+        self.config = config.clone();
         let mut change = Change::default();
         self.done.retain(|name, _| config.sources.iter().any(|source| source.name == *name));
         for (name, member) in &mut self.members {
             match config.sources.iter().find(|source| source.name == *name) {
-                Some(source) if member.running.is_some() && member.config == *source => {
-                    let plan = Arc::new(self.shared.plan(member.live, config));
+                _ if member.ordered => member.next = None,
+                Some(source) if member.is_running() && member.config == *source => {
                     change.kept += 1;
-                    member.plan.send_replace(plan);
+                    member.replan(self.shared.plan(member.live, config));
                 }
                 Some(_) => {}
                 None => {
@@ -117,8 +99,12 @@ impl Fleet {
             self.done.remove(&name);
             if let Some(member) = self.members.get_mut(&name) {
                 // One name is never two sources at once.
-                change.replaced.push(name);
-                member.stop();
+                if member.ordered {
+                    tracing::warn!(source = %name, "waits for the source that was added by command under this name");
+                } else {
+                    change.replaced.push(name);
+                    member.stop();
+                }
                 member.next = Some(Box::new(ready));
             } else {
                 change.added.push(name);
@@ -126,6 +112,54 @@ impl Fleet {
             }
         }
         Ok(change)
+    }
+
+    /// Does what a command says; the answer goes where that wants it, at once or when it is done.
+    pub fn obey(&mut self, command: Command) {
+        // Nobody waits for an answer any more where it cannot be sent.
+        match command {
+            Command::Add(asked, reply) => {
+                let (source, options) = *asked;
+                let _ = reply.send(self.add(&source, options));
+            }
+            Command::Pause(name, by, reply) => match self.members.get(&name) {
+                Some(member) => member.order(Order::Pause(by, reply)),
+                None => unknown(name, reply),
+            },
+            Command::Resume(name, by, reply) => match self.members.get(&name) {
+                Some(member) => member.order(Order::Resume(by, reply)),
+                None => unknown(name, reply),
+            },
+            Command::End(name, reply) => match self.members.get_mut(&name) {
+                Some(member) => {
+                    member.dismiss();
+                    let _ = reply.send(Ok(member.over()));
+                }
+                None => unknown(name, reply),
+            },
+            Command::Await(name, reply) => match self.members.get(&name) {
+                Some(member) => drop(reply.send(Ok(member.over()))),
+                None => unknown(name, reply),
+            },
+            Command::Withdraw(name, by, reply) => match self.members.get_mut(&name) {
+                Some(member) => {
+                    member.dismiss();
+                    let _ = reply.send(Ok(member.withdraw(by)));
+                }
+                None => unknown(name, reply),
+            },
+        }
+    }
+
+    fn add(&mut self, source: &SourceConfig, options: SessionOptions) -> Result<(), ControlError> {
+        if self.events.is_none() {
+            return Err(ControlError::Stopping);
+        }
+        if self.members.contains_key(&source.name) {
+            return Err(ControlError::Duplicate(Arc::clone(&source.name)));
+        }
+        let ready = Ready::ordered(source, options, &self.config, &self.shared)?;
+        Ok(self.start(ready)?)
     }
 
     /// Stops all; what is under way has its grace.
@@ -144,12 +178,15 @@ impl Fleet {
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         };
         if let Some(member) = self.members.remove(&name) {
-            if member.running.is_some() {
-                self.done.insert(name, member.config);
-            } else if let Some(next) = member.next
-                && let Err(error) = self.start(*next)
+            let by_itself = member.is_running() || member.dismissed;
+            if let Some(next) = member.next {
+                if let Err(error) = self.start(*next) {
+                    tracing::error!(source = %name, "not started again: {error}");
+                }
+            } else if let (true, Some(source)) = (by_itself, self.config.sources.iter().find(|s| s.name == name))
+                && !member.ordered
             {
-                tracing::error!(source = %name, "not started again: {error}");
+                self.done.insert(name, source.clone());
             }
         }
         Some(watched)
@@ -157,78 +194,9 @@ impl Fleet {
 
     fn start(&mut self, ready: Ready) -> Result<(), RunError> {
         let Some(events) = self.events.clone() else { return Ok(()) };
-        let Ready { config, spec, plan, stills } = ready;
-        let name = Arc::clone(&config.name);
-        let live = spec.is_live();
-        let (running, stop) = bounded::<Infallible>(0);
-        let (grace, over) = watch::channel(None);
-        let (plans, replans) = watch::channel(Arc::clone(&plan));
-        let (items, queue) = mpsc::channel(if live { CUTS_OF_A_CAMERA } else { CUTS_OF_A_FILE });
-        let mut watcher = Watcher::new(&name, live, Arc::clone(&plan), events, over);
-        watcher.recorder = Recorder::new(self.shared.records.clone(), Arc::clone(&name));
-        std::thread::Builder::new()
-            .name(format!("cut:{name}"))
-            .spawn(move || source_thread(&spec, &plan, stills, replans, &stop, &items))?;
-        let named = Arc::clone(&name);
-        self.tasks.spawn(async move { (named, watcher.run(queue).await) });
-        self.members.insert(name, Member { config, live, running: Some(running), grace, plan: plans, next: None });
+        let name = Arc::clone(&ready.config.name);
+        let member = Member::start(ready, self.shared.records.clone(), events, &mut self.tasks)?;
+        self.members.insert(name, member);
         Ok(())
     }
-}
-
-impl Member {
-    fn stop(&mut self) {
-        if self.running.take().is_some() {
-            self.grace.send_replace(Some(tokio::time::Instant::now() + GRACE));
-        }
-    }
-}
-
-fn prepare(source: &SourceConfig, config: &Config, shared: &Shared) -> Result<Ready, RunError> {
-    let spec = spec(source, config)?;
-    let plan = Arc::new(shared.plan(spec.is_live(), config));
-    let stills = StillEncoder::new(plan.max_pixels, plan.jpeg_quality)?;
-    Ok(Ready { config: source.clone(), spec, plan, stills })
-}
-
-/// The body of a cutting thread.
-fn source_thread(
-    spec: &Spec,
-    plan: &Plan,
-    stills: StillEncoder,
-    mut plans: watch::Receiver<Arc<Plan>>,
-    stop: &Receiver<Infallible>,
-    items: &mpsc::Sender<Item>,
-) {
-    let pending: RefCell<Option<Arc<Plan>>> = RefCell::new(None);
-    let mut pictures = (plan.max_pixels, plan.jpeg_quality);
-    let replan = || {
-        if !plans.has_changed().unwrap_or(false) {
-            return None;
-        }
-        let plan = Arc::clone(&plans.borrow_and_update());
-        let wanted = (plan.max_pixels, plan.jpeg_quality);
-        let stills = (wanted != pictures).then(|| StillEncoder::new(wanted.0, wanted.1)).transpose();
-        match stills {
-            Ok(stills) => {
-                pictures = wanted;
-                let cutting = plan.cutting;
-                pending.replace(Some(plan));
-                Some(Replan { cutting, stills })
-            }
-            Err(error) => {
-                tracing::error!(source = spec.name, "sessions go on as they were: {error}");
-                None
-            }
-        }
-    };
-    cut_anew(spec, &Retry::default(), plan.cutting, stills, replan, stop, |message| {
-        if matches!(message, FromSource::Cut(Cut::SessionBegan, _))
-            && let Some(plan) = pending.take()
-            && items.blocking_send(Item::Plan(plan)).is_err()
-        {
-            return false;
-        }
-        items.blocking_send(Item::From(message)).is_ok()
-    });
 }

@@ -10,12 +10,13 @@ use std::time::Duration;
 use rand::RngExt as _;
 use tokio::task::JoinSet;
 
-use super::RunError;
+use super::{RunError, SessionOptions};
 use crate::config::{Config, GateRequire, Input, Judging, PanelConfig, SourceConfig};
 use crate::gate::{Measurer, Models};
 use crate::judge::cues::Weights;
 use crate::judge::panel::Panel;
 use crate::record::Records;
+use crate::session::Rule;
 use crate::source::{Description, Location, Microphone, SourceError, Spec};
 use crate::time::MediaTime;
 use crate::watch::measure::{Desk, desk, work};
@@ -31,6 +32,7 @@ pub(super) fn spec(source: &SourceConfig, config: &Config) -> Result<Spec, Sourc
         }
         Input::Mic(device) => Location::Mic(device.clone()),
         Input::Test(microphone) => Location::Test { microphone: microphone.clone() },
+        Input::Pushed(feed) => Location::Pushed(feed.clone()),
         Input::Rtsp(url) => {
             let url = url::Url::parse(url.expose()).map_err(|e| SourceError::Media {
                 location: source.input.shown(),
@@ -55,6 +57,20 @@ pub(super) fn spec(source: &SourceConfig, config: &Config) -> Result<Spec, Sourc
         once: source.once,
         delay: Duration::ZERO,
     })
+}
+
+/// The configuration of a source that was added by command.
+pub(super) fn ordered(config: &Config, options: &SessionOptions) -> Config {
+    let mut config = config.clone();
+    if options.cues {
+        config.judging = Judging::Cues { chosen: true };
+    }
+    match options.rule {
+        Some(Rule::VoteOfMax) => config.session.rule = crate::config::Rule::VoteOfMax,
+        Some(Rule::MaxOfVote) => config.session.rule = crate::config::Rule::MaxOfVote,
+        None => {}
+    }
+    config
 }
 
 /// How a source is cut.

@@ -1,9 +1,8 @@
 //! What the screen knows of one source: its state, its session's books, its last windows.
 //!
-//! The books are not counted anew here. A [`Session`] is told what the events say, and gives the same books and labels as
-//! the one that the events came from.
+//! The books are not counted anew here: a [`Replica`] has them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +10,8 @@ use super::text::clean;
 use super::window::{Cell, Row};
 use crate::alert::event::without_credentials;
 use crate::alert::stdout::{self, Style};
-use crate::alert::{Event, EventKind, LostTime, SourceState};
-use crate::judge::{Outcome, Verdict, WindowId};
-use crate::session::{Episode, Session, SessionSettings, Summary};
+use crate::alert::{Event, EventKind, SourceState};
+use crate::session::{Episode, Replica, SessionSettings, Summary};
 use crate::time::MediaTime;
 
 /// Windows that are kept of a source, for its details.
@@ -22,8 +20,6 @@ pub const ROWS: usize = 200;
 pub const CELLS: usize = 24;
 /// Events that are kept in words.
 const NOTES: usize = 50;
-/// So many windows into a continuity, nothing of the one before is under way any more.
-const CERTAINLY_OVER: u32 = 2 * crate::watch::MOST_IN_FLIGHT;
 
 /// Where a source stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,14 +56,11 @@ pub struct Source {
     clocked: bool,
     /// Where it stands.
     pub phase: Phase,
-    session: Option<Session>,
+    session: Option<Replica>,
     /// When the session began, on the screen's clock.
     began: Duration,
     /// The session's books as it closed them.
     closed: Option<Box<Summary>>,
-    /// Windows of each continuity that may have some under way.
-    windows: BTreeMap<u32, u32>,
-    over: u32,
     rows: VecDeque<Row>,
     /// The open episode.
     pub episode: Option<Episode>,
@@ -86,8 +79,6 @@ impl Source {
             session: None,
             began: Duration::ZERO,
             closed: None,
-            windows: BTreeMap::new(),
-            over: 0,
             rows: VecDeque::new(),
             episode: None,
             alerts: 0,
@@ -111,7 +102,7 @@ impl Source {
     pub fn books(&self) -> Option<Summary> {
         match &self.closed {
             Some(summary) => Some((**summary).clone()),
-            None => self.session.as_ref().map(Session::summary),
+            None => self.session.as_ref().map(Replica::summary),
         }
     }
 
@@ -170,10 +161,8 @@ impl Source {
     }
 
     fn start(&mut self, event: &Event, settings: &Arc<SessionSettings>, now: Duration) {
-        let id = event.session.clone().unwrap_or_else(|| event.scope.clone());
-        self.session = Some(Session::new(id, Arc::clone(&self.name), Arc::clone(settings)));
-        (self.phase, self.began, self.closed, self.episode, self.over) = (Phase::Live, now, None, None, 0);
-        self.windows.clear();
+        self.session = Some(Replica::new(event, settings));
+        (self.phase, self.began, self.closed, self.episode) = (Phase::Live, now, None, None);
         self.rows.clear();
     }
 
@@ -182,12 +171,13 @@ impl Source {
         (self.session, self.closed, self.episode) = (None, None, None);
         self.rows.clear();
         self.notes.clear();
-        self.windows.clear();
         self.phase = Phase::Withdrawn;
     }
 
     fn window(&mut self, event: &Event, row: Row) {
-        self.book(event);
+        if let Some(session) = &mut self.session {
+            session.apply(event);
+        }
         // The rest of a continuity is on the books, and is no window.
         if row.cell == Cell::Tail {
             return;
@@ -197,48 +187,6 @@ impl Source {
         if self.rows.len() > ROWS {
             self.rows.pop_front();
         }
-    }
-
-    /// Tells the session what the event says.
-    fn book(&mut self, event: &Event) {
-        let Some(session) = &mut self.session else { return };
-        let (span, now, continuity) = (event.span, event.wall, event.continuity);
-        let (window, outcome) = match &event.kind {
-            EventKind::WindowJudged(judged) => (Some(judged.window), Outcome::Votes(judged.votes.clone())),
-            EventKind::WindowSkipped(of, reason) => (of.window, Outcome::Skipped(reason.clone())),
-            EventKind::WindowDropped(of, reason) => (of.window, Outcome::Dropped(*reason)),
-            EventKind::WindowLost(of, LostTime::Lost(_)) if !of.votes.is_empty() => {
-                (of.window, Outcome::Votes(of.votes.clone()))
-            }
-            EventKind::WindowLost(of, LostTime::Lost(reason)) => (of.window, Outcome::Lost(*reason)),
-            EventKind::WindowLost(_, LostTime::Tail) => return drop(session.tail(continuity, span, now)),
-            _ => return,
-        };
-        match (window, outcome) {
-            (Some(window), outcome) => {
-                session.apply(&Verdict { window, span, outcome }, now);
-                self.count(window, event);
-            }
-            (None, Outcome::Skipped(reason)) => drop(session.skipped(continuity, span, reason, now)),
-            (None, Outcome::Lost(reason)) => drop(session.lost(continuity, span, reason, now)),
-            // Time that never became windows is told with the session's end, whose books follow.
-            (None, Outcome::Dropped(_) | Outcome::Votes(_)) => {}
-        }
-    }
-
-    /// No event says that a continuity is over. The session has to know, or it would wait for more of it for ever.
-    fn count(&mut self, window: WindowId, event: &Event) {
-        let windows = self.windows.entry(window.continuity).or_default();
-        *windows = (*windows).max(window.index.saturating_add(1));
-        if window.index < CERTAINLY_OVER {
-            return;
-        }
-        let Some(session) = &mut self.session else { return };
-        for continuity in self.over..window.continuity {
-            let windows = self.windows.remove(&continuity).unwrap_or(0);
-            session.continuity_ended(continuity, windows, event.wall);
-        }
-        self.over = self.over.max(window.continuity);
     }
 
     fn note(&mut self, event: &Event) {

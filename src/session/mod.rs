@@ -7,13 +7,14 @@
 //!
 //! - [`coverage`]: every nanosecond on exactly one account.
 //! - `order`, [`episodes`]: windows back in order, and what follows from their succession.
-//! - [`settings`], [`summary`]: what a session begins with and what it ends with.
+//! - `replica`: the same books, from the events. [`settings`], [`summary`]: what a session begins with and what it ends with.
 
 pub mod coverage;
 pub mod episodes;
 mod judges;
 mod order;
 mod ranges;
+mod replica;
 pub mod settings;
 pub mod summary;
 #[cfg(test)]
@@ -25,6 +26,7 @@ use jiff::Timestamp;
 
 pub use coverage::{Account, Books};
 pub use episodes::{ClosedBy, Episode};
+pub use replica::Replica;
 pub use settings::{Rule, SessionKind, SessionSettings, SettingsProblem};
 pub use summary::{Alarms, JudgeSummary, Labels, Saturation, Summary, WindowCounts};
 

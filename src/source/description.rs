@@ -8,11 +8,12 @@ use gstreamer::prelude::*;
 use super::SourceError;
 
 /// The shipped descriptions, by file name.
-const SHIPPED: [(&str, &str); 8] = [
+const SHIPPED: [(&str, &str); 9] = [
     ("file.gst", include_str!("../../pipelines/file.gst")),
     ("mic-alsa.gst", include_str!("../../pipelines/mic-alsa.gst")),
     ("mic-pipewire.gst", include_str!("../../pipelines/mic-pipewire.gst")),
     ("mic-pulse.gst", include_str!("../../pipelines/mic-pulse.gst")),
+    ("pushed.gst", include_str!("../../pipelines/pushed.gst")),
     ("rtsp.gst", include_str!("../../pipelines/rtsp.gst")),
     ("test.gst", include_str!("../../pipelines/test.gst")),
     ("webcam-pipewire.gst", include_str!("../../pipelines/webcam-pipewire.gst")),

@@ -121,6 +121,7 @@ pub fn description(location: &Location, assets: Option<&Path>) -> Result<Descrip
     let mut description = match location {
         Location::File(_) => return Description::shipped("file.gst", assets),
         Location::Rtsp(_) => return Description::shipped("rtsp.gst", assets),
+        Location::Pushed(_) => return Description::shipped("pushed.gst", assets),
         Location::Test { .. } => Description::shipped("test.gst", assets)?,
         Location::Webcam { device, .. } => match choose(camera_apis(device.as_deref()), location)? {
             Api::PipeWire => Description::shipped("webcam-pipewire.gst", assets)?,

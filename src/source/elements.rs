@@ -71,7 +71,7 @@ const fn element(name: &'static str, package: &'static str, used_for: Use) -> El
 }
 
 /// All of them, by package.
-pub const ELEMENTS: [Element; 36] = [
+pub const ELEMENTS: [Element; 37] = [
     element("filesrc", CORE, Use::Always),
     element("capsfilter", CORE, Use::Always),
     element("appsrc", BASE, Use::Always),
@@ -103,6 +103,7 @@ pub const ELEMENTS: [Element; 36] = [
     element("pulsesrc", "gstreamer1.0-pulseaudio", Use::Pulse),
     element("pipewiresrc", "gstreamer1.0-pipewire", Use::PipeWire),
     element("alsasrc", "gstreamer1.0-alsa", Use::Alsa),
+    element("vp8dec", GOOD, Use::Decoding),
     element("opusdec", BASE, Use::Decoding),
     element("queue", CORE, Use::Prepare),
     element("filesink", CORE, Use::Prepare),

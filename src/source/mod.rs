@@ -8,9 +8,11 @@
 //! - `state`: starts and stops a pipeline without being held by it. `pace`: keeps a recording's two streams together.
 //! - `supervise`: runs a source to its end; a camera is reconnected for ever. `diagnose`: what GStreamer's errors mean.
 //! - `probe`: what a recording's headers say.
+//! - `pushed`: encoded media that others push in; `pump` plays it, `coded` knows where a decoder can begin.
 //! - `device`: which pipeline opens a device of this machine. `listing`: which devices there are. `elements`: what GStreamer
 //!   must have.
 
+mod coded;
 mod description;
 mod device;
 mod diagnose;
@@ -20,6 +22,8 @@ mod listing;
 mod pace;
 mod pipeline;
 mod probe;
+mod pump;
+mod pushed;
 #[cfg(feature = "rtsp-server")]
 mod rtsp_server;
 mod state;
@@ -37,6 +41,7 @@ pub use elements::{ELEMENTS, Element, Use, version};
 pub use image::{Image, Matrix};
 pub use listing::{Device, DeviceKind, devices};
 pub use probe::{Probe, probe};
+pub use pushed::{Codec, Feed, FeedSender, Pushed, Taken, pushed};
 #[cfg(feature = "rtsp-server")]
 pub use rtsp_server::RtspServer;
 pub use supervise::{Retry, supervise};
@@ -62,6 +67,8 @@ pub enum Location {
         /// Where its sound comes from; usually its own.
         microphone: Microphone,
     },
+    /// What somebody pushes in, encoded: a participant's browser.
+    Pushed(Feed),
 }
 
 /// Where the sound of a source with pictures comes from.
@@ -79,7 +86,7 @@ impl Location {
     /// It is, or needs, a device of this machine.
     #[must_use]
     pub const fn is_device(&self) -> bool {
-        !matches!(self, Self::File(_) | Self::Rtsp(_))
+        !matches!(self, Self::File(_) | Self::Rtsp(_) | Self::Pushed(_))
     }
 
     /// Where its sound comes from.
@@ -87,7 +94,7 @@ impl Location {
     pub const fn microphone(&self) -> &Microphone {
         match self {
             Self::Webcam { microphone, .. } | Self::Test { microphone } => microphone,
-            Self::File(_) | Self::Rtsp(_) | Self::Mic(_) => &Microphone::Usual,
+            Self::File(_) | Self::Rtsp(_) | Self::Mic(_) | Self::Pushed(_) => &Microphone::Usual,
         }
     }
 }
@@ -109,6 +116,7 @@ impl std::fmt::Display for Location {
             Self::Webcam { device, .. } => write!(f, "webcam:{}", device.as_deref().unwrap_or("default")),
             Self::Mic(device) => write!(f, "mic:{}", device.as_deref().unwrap_or("default")),
             Self::Test { .. } => write!(f, "test:"),
+            Self::Pushed(feed) => write!(f, "pushed:{}", feed.name()),
         }
     }
 }

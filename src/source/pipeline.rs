@@ -43,7 +43,7 @@ pub(super) struct Shared {
     /// Only a recording's streams wait for each other.
     pace: Pace,
     /// Frames refused since the last one that was delivered.
-    refused: AtomicU32,
+    pub refused: AtomicU32,
     began: Instant,
     /// Nanoseconds from `began` to the newest frame; -1 before the first of this connection.
     newest: AtomicI64,
@@ -232,7 +232,7 @@ fn locate(input: &gst::Element, location: &Location) {
             }
         }
         // A pipeline of the user's own names its device itself.
-        Location::Webcam { .. } | Location::Mic(_) | Location::Test { .. } => {}
+        Location::Webcam { .. } | Location::Mic(_) | Location::Test { .. } | Location::Pushed(_) => {}
     }
 }
 

@@ -44,7 +44,7 @@ impl Default for Retry {
 
 impl Retry {
     /// Full jitter (Brooker, "Exponential Backoff And Jitter"): anything up to the doubled bound.
-    fn wait(&self, tries: u32) -> Duration {
+    pub(super) fn wait(&self, tries: u32) -> Duration {
         let bound = self.first.saturating_mul(1 << tries.min(16)).min(self.longest);
         bound.mul_f64(rand::rng().random_range(0.05..=1.0))
     }
@@ -85,6 +85,7 @@ pub fn supervise(spec: &Spec, retry: &Retry, sender: Sender<Incoming>, stop: Rec
                 failed(SourceError::Unreadable { location: spec.location.to_string(), reason: error.to_string() })
             }
         },
+        Location::Pushed(feed) => super::pump::play(spec, feed, retry, &shared),
         _ => live(spec, retry, &shared),
     };
     // Without it the cutter would not close its last window. It takes everything up to this or goes away, so that this

@@ -1,7 +1,7 @@
 //! Windows on their way past the local models: one source's after the other, in order, on threads that all sources share.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
@@ -23,7 +23,8 @@ pub type Jobs = Arc<Mutex<mpsc::Receiver<Job>>>;
 #[derive(Debug)]
 pub struct Job {
     station: Station,
-    window: Arc<Window>,
+    /// Held by its source. Gone once that is withdrawn.
+    window: Weak<Window>,
     done: oneshot::Sender<(Station, Found)>,
 }
 
@@ -40,7 +41,9 @@ pub fn work(jobs: &Mutex<mpsc::Receiver<Job>>, mut measurer: Option<Measurer>) {
         // Held while waiting: of several threads one waits here and the others for it.
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
         let Some(Job { mut station, window, done }) = job else { return };
+        let Some(window) = window.upgrade() else { continue };
         let found = station.look(measurer.as_mut(), &window);
+        drop(window);
         // Nobody waits for it when its source was given up.
         let _ = done.send((station, found));
     }
@@ -148,7 +151,7 @@ impl Measuring {
                 return (queued, None);
             };
             let (done, found) = oneshot::channel();
-            place.send(Job { station, window: Arc::clone(&queued.window), done });
+            place.send(Job { station, window: Arc::downgrade(&queued.window), done });
             self.away = Some((queued, found));
         }
     }

@@ -8,6 +8,7 @@ use crate::config::{Config, Overrides, RawConfig};
 use crate::judge::WindowId;
 use crate::judge::cues::Weights;
 use crate::source::Finish;
+use crate::time::{Span, monotonic};
 use crate::window::Cutting;
 
 /// By the embedded index, with nobody at the desk.

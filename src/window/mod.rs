@@ -1,6 +1,6 @@
 //! Cutting: frames in, windows out. Pure; every time is passed in.
 //!
-//! - `timeline`: splits what arrives into continuities and sessions (design rule 8) and puts them on session time.
+//! - `timeline`: splits what arrives into continuities and sessions (design rule 8) and puts them on session time; pauses.
 //! - `cutter`: the grid of one continuity (rules 1 and 2).
 //! - `sound`: its ring of sound; `stills`: which of its pictures are kept.
 
@@ -248,6 +248,8 @@ pub enum Cut {
     },
     /// Session time between two continuities.
     Outage(Span),
+    /// Session time in which the source was paused.
+    Paused(Span),
     /// Session time at a continuity's end that no window covers.
     Tail(Span),
     /// No more windows of this continuity will come.

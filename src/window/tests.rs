@@ -7,6 +7,8 @@
     reason = "frames of a test are few"
 )]
 
+mod pause;
+
 use proptest::prelude::*;
 
 use super::*;

@@ -4,6 +4,8 @@
 //! timestamps while media arrives is none. After either a new continuity begins. One stream that pauses or steps alone is
 //! no gap: its frames are parked until the other stream shows which it is, or for [`PATIENCE`] of its own media.
 
+mod pause;
+
 use std::collections::VecDeque;
 
 use super::cutter::Cutter;
@@ -11,6 +13,7 @@ use super::stills::Keep;
 use super::{Cut, Cutting, Frame, Piece, Stream, Streams, Window};
 use crate::judge::{LostReason, WindowId};
 use crate::time::{MediaTime, Span};
+use pause::Pause;
 
 /// Longer without any frame is a gap; a longer step of timestamps is a jump.
 pub const GAP: MediaTime = MediaTime::from_millis(1000);
@@ -32,6 +35,10 @@ pub struct Timeline<R> {
     unbroken: bool,
     /// How the next session is cut, where that differs.
     next: Option<(Cutting, Option<Keep<R>>)>,
+    /// Frames are thrown away.
+    paused: bool,
+    /// Arrival of the latest resume: what arrived before it is not looked at either.
+    resumed: MediaTime,
 }
 
 struct Session {
@@ -41,8 +48,10 @@ struct Session {
     continuities: u32,
     /// Session time up to which continuities have been.
     end: MediaTime,
-    /// Arrival of its newest frame.
+    /// Arrival of its newest frame, or of the resume after it.
     last_arrival: MediaTime,
+    /// It is paused, or was and no frame came since.
+    pause: Option<Pause>,
 }
 
 struct Current<R> {
@@ -87,6 +96,8 @@ impl<R> Timeline<R> {
             session: None,
             unbroken: true,
             next: None,
+            paused: false,
+            resumed: MediaTime::ZERO,
         }
     }
 
@@ -108,10 +119,14 @@ impl<R> Timeline<R> {
         if self.cutting.live {
             self.idle(arrival, out);
         }
+        if self.passes_over(frame.time(), arrival) {
+            return;
+        }
         if let Some(session) = &mut self.session {
             session.last_arrival = arrival;
         }
         if self.current.is_none() {
+            self.end_pause(frame.time(), arrival, out);
             self.begin(arrival, MediaTime::ZERO, out);
         }
         self.place(frame, refused, arrival, out);
@@ -134,6 +149,9 @@ impl<R> Timeline<R> {
 
     /// Nothing arrived up to `arrival`: a live gap ends the continuity, a long one the session.
     pub fn idle(&mut self, arrival: MediaTime, out: &mut Vec<Cut>) {
+        if self.idle_paused(arrival, out) {
+            return;
+        }
         let Some(session) = &self.session else { return };
         let silent = arrival - session.last_arrival;
         if self.cutting.live && silent > GAP {
@@ -168,15 +186,19 @@ impl<R> Timeline<R> {
     /// Nothing more will come. `complete`: the source was a whole recording (a file, or a stream ended by EOS under `--once`).
     /// `missing`: so much more should have come (a truncated recording); it is lost time.
     pub fn finish(&mut self, complete: bool, missing: MediaTime, out: &mut Vec<Cut>) {
-        while self.current.as_ref().is_some_and(|c| !c.parked.is_empty()) {
-            self.break_at_parked(MediaTime::ZERO, out);
-        }
+        self.place_parked(out);
         self.break_continuity(complete && self.unbroken, out);
+        self.close_pause(out);
         if let Some(session) = self.session.as_mut().filter(|_| missing > MediaTime::ZERO) {
             out.push(Cut::Outage(Span::new(session.end, session.end + missing)));
             session.end += missing;
         }
         self.end_session(out);
+    }
+
+    /// Throws everything away that is held. Nothing may be asked of it afterwards.
+    pub fn clear(&mut self) {
+        (self.current, self.session, self.next) = (None, None, None);
     }
 
     /// Session time of the newest frame; None outside a session.
@@ -200,6 +222,7 @@ impl<R> Timeline<R> {
             continuities: 0,
             end: MediaTime::ZERO,
             last_arrival: arrival,
+            pause: None,
         });
         let start = if self.cutting.live && hole == MediaTime::ZERO && session.continuities > 0 {
             session.end.max(arrival - session.began)
@@ -298,6 +321,13 @@ impl<R> Timeline<R> {
         }
     }
 
+    /// What is parked becomes continuities of its own.
+    fn place_parked(&mut self, out: &mut Vec<Cut>) {
+        while self.current.as_ref().is_some_and(|c| !c.parked.is_empty()) {
+            self.break_at_parked(MediaTime::ZERO, out);
+        }
+    }
+
     fn break_continuity(&mut self, complete: bool, out: &mut Vec<Cut>) {
         let Some(current) = self.current.take() else { return };
         let Current { cutter, number, start, .. } = current;
@@ -313,6 +343,7 @@ impl<R> Timeline<R> {
     }
 
     fn end_session(&mut self, out: &mut Vec<Cut>) {
+        self.close_pause(out);
         if let Some(session) = self.session.take() {
             out.push(Cut::SessionEnded { elapsed: session.end });
         }

@@ -43,6 +43,9 @@ pub struct AlertRaised {
     episode: Option<u32>,
     /// What the embedded index found in that window; null for models.
     cues: Option<CuesFound>,
+    /// Of a service with a journal: whether it stood there when it was told. False: it may be lost should the service die.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) durable: Option<bool>,
 }
 
 /// What an alert is about.
@@ -73,6 +76,7 @@ pub(super) fn raised(head: Head, span: Span, alert: &Alert) -> AlertRaised {
         window: alert.window.into(),
         episode,
         cues: alert.cues.as_ref().map(cues),
+        durable: None,
     }
 }
 

@@ -103,8 +103,12 @@ impl VideoTask {
                 FromSource::Cut(Cut::Outage(span), _) => lost(span, None, word(LostReason::Outage), &mut end),
                 FromSource::Cut(Cut::Tail(span), _) => lost(span, None, "tail", &mut end),
                 FromSource::Cut(Cut::SessionEnded { elapsed }, _) => end.elapsed_secs = elapsed.as_secs_f64(),
-                FromSource::Cut(Cut::ContinuityBegan { .. } | Cut::ContinuityEnded { .. }, _)
-                | FromSource::Restored => {}
+                // Nobody pauses a video.
+                FromSource::Cut(Cut::ContinuityBegan { .. } | Cut::ContinuityEnded { .. } | Cut::Paused(_), _)
+                | FromSource::Restored
+                | FromSource::Paused(_)
+                | FromSource::Resumed(_)
+                | FromSource::Released => {}
                 FromSource::Lost(loss) => {
                     // Only of the live path, whose server is ours: it does not come back.
                     end.error = Some(format!("the stream was lost: {}", loss.reason));

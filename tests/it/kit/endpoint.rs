@@ -174,6 +174,11 @@ impl Endpoint {
         self.shared.in_flight.borrow().1
     }
 
+    /// Requests it has in hand: neither answered nor with their connection gone.
+    pub fn in_flight(&self) -> usize {
+        self.shared.in_flight.borrow().0
+    }
+
     /// Waits until `enough` holds of the requests, and returns them.
     ///
     /// # Panics

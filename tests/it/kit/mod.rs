@@ -6,6 +6,7 @@
 //! - [`scenes`]: recordings of faces and voices, for the gate.
 //! - [`endpoint`]: a judge that decodes what it is sent and answers from what it saw. A stand-in: it judges nobody.
 //! - [`senses`]: how it answers the canary.
+//! - [`encoded`]: the encoded media of a recording; [`station`]: a source that it is pushed into; [`peer`]: a browser.
 //! - [`rtsp`]: a camera. [`pulse`]: microphones. [`pipewire`]: a webcam. [`proxy`]: a bad network. [`run`]: the program itself, as a user runs it;
 //!   [`tty`]: on a terminal.
 //!
@@ -28,9 +29,11 @@ pub mod behaviour;
 pub mod clip;
 pub mod codes;
 pub mod decode;
+pub mod encoded;
 pub mod endpoint;
 pub mod feed;
 pub mod media;
+pub mod peer;
 pub mod pipewire;
 pub mod proxy;
 pub mod pulse;
@@ -39,6 +42,7 @@ pub mod rtsp;
 pub mod run;
 pub mod scenes;
 pub mod senses;
+pub mod station;
 pub mod tones;
 pub mod tty;
 pub mod wav;

@@ -1,0 +1,350 @@
+//! The journal: an SQLite file of everything that was told, and of what became of it at each sink.
+//!
+//! An event has its number and stands in the file before it is told, in one transaction with its rows for the sinks that
+//! want it. Where the disk refuses or stalls it is told all the same, `durable: false`, kept in memory and written when
+//! that heals. Callers never wait for a sink, and not longer than a quarter of a second for the disk.
+//!
+//! - `types`: what goes in and comes out. `queue`: what callers and the writer share. `writer`: the thread's work.
+//! - `store`: the file and every statement that writes. `reader`: every one that reads. `purge`: what is deleted by age.
+//! - `rows`: rows as what they are.
+//! - `outbox`: what waits for a receiver, and what is tried when; pure. `courier`: a sink's end of it.
+//! - `tokens`: who may do what.
+//! - `withdraw`: everything of a session goes. `rebuild`: events back to a session. `verify`: is the file in order?
+//! - `replay`: a session decided anew from its votes.
+
+mod courier;
+mod outbox;
+mod queue;
+mod reader;
+mod rows;
+mod store;
+mod tokens;
+mod types;
+mod withdraw;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::Connection;
+use tokio::sync::{Notify, oneshot};
+
+pub use courier::Courier;
+pub use outbox::{Done, Failure, FailureKind, Item, Next, Outbox};
+pub use queue::Route;
+pub use reader::{AlertFilter, Reader, SessionFilter};
+pub use tokens::hash_of;
+pub use types::{
+    AlertRow, Audit, ConsentRecord, DeadLetter, Delivery, DeliveryState, Feedback, FeedbackVerdict, JournalError,
+    NewSession, Receipt, Role, SessionRow, SessionState, SinkState, Token, Told,
+};
+pub use writer::Writer;
+
+use crate::alert::Event;
+use queue::{Job, Lane, Shared, Work};
+
+/// How long a caller waits for the disk.
+const LONGEST_WAIT: Duration = Duration::from_millis(250);
+/// How long a caller waits who asked for one thing, and wants to know.
+const LONGEST_CALL: Duration = Duration::from_secs(5);
+
+/// A handle of the journal. Once the last is gone the writer ends; [`Journal::close`] waits for that.
+#[derive(Clone)]
+pub struct Journal {
+    handle: Arc<Handle>,
+}
+
+struct Handle {
+    path: PathBuf,
+    shared: Arc<Shared>,
+    reader: Reader,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.lock().closing = true;
+        self.shared.work.notify_all();
+    }
+}
+
+impl std::fmt::Debug for Journal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Journal").field("path", &self.handle.path).finish_non_exhaustive()
+    }
+}
+
+impl Journal {
+    /// Opens the file and makes it where there is none. Sessions that were running in it become interrupted. What is told
+    /// is written once somebody runs the [`Writer`].
+    ///
+    /// # Errors
+    /// It cannot be opened or written.
+    pub fn open(path: &Path) -> Result<(Self, Writer), JournalError> {
+        let shared = Arc::new(Shared::default());
+        let writer = writer::begin(path, Arc::clone(&shared))?;
+        let reader = Reader::of_run(path, Arc::clone(&shared));
+        let handle = Handle { path: path.to_owned(), shared, reader };
+        Ok((Self { handle: Arc::new(handle) }, writer))
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.handle.shared
+    }
+
+    /// Which sinks there are. What waits in the file for one of them is brought in; what waits for others stays there.
+    pub fn set_routes(&self, routes: Vec<Route>) {
+        let mut state = self.shared().lock();
+        let mut old = std::mem::take(&mut state.lanes);
+        for route in routes {
+            let kept = old.iter().position(|lane| lane.route.sink == route.sink).map(|at| old.swap_remove(at));
+            let lane = kept.unwrap_or_else(|| Lane {
+                route: route.clone(),
+                outbox: Outbox::new(Arc::clone(&route.sink), true),
+                wake: Arc::new(Notify::new()),
+            });
+            state.lanes.push(Lane { route, ..lane });
+        }
+        drop(state);
+        for lane in old {
+            lane.wake.notify_one();
+        }
+    }
+
+    /// Numbers events and writes them, with their rows for sinks, in one transaction; gives them as they are to be told to
+    /// others. Events of a session that was withdrawn are not among them.
+    pub async fn record(&self, events: Vec<Event>) -> Vec<Told> {
+        let (reply, written) = oneshot::channel();
+        let taken = {
+            let mut state = self.shared().lock();
+            let taken = state.take(events);
+            if !taken.queued.is_empty() {
+                // Where the disk refuses nobody waits for it.
+                let waits = !state.failing && !state.closed;
+                state.jobs.push_back(Job::Events(taken.queued.clone(), waits.then_some(reply)));
+            }
+            taken
+        };
+        let mut durable = true;
+        if let Some(last) = taken.queued.last() {
+            self.shared().work.notify_one();
+            durable = matches!(tokio::time::timeout(LONGEST_WAIT, written).await, Ok(Ok(true)));
+            if !durable {
+                self.shared().lock().hand(last.seq, false);
+            }
+        }
+        let kept = |seq: u64| taken.queued.binary_search_by_key(&seq, |entry| entry.seq).is_ok();
+        taken.told.iter().map(|entry| entry.told(durable && (kept(entry.seq) || entry.is_withdrawal()))).collect()
+    }
+
+    /// A session that the API made.
+    ///
+    /// # Errors
+    /// There is one of this id, or the disk refuses.
+    pub async fn create_session(&self, new: NewSession) -> Result<(), JournalError> {
+        self.call(false, move |db| store::create_session(db, &new)).await
+    }
+
+    /// Somebody agreed; a session that was waiting for that now waits for media.
+    ///
+    /// # Errors
+    /// There is no such session, or the disk refuses.
+    pub async fn consent(&self, session: &str, consent: ConsentRecord) -> Result<(), JournalError> {
+        let session = session.to_owned();
+        self.call(false, move |db| store::consent(db, &session, &consent)).await
+    }
+
+    /// How a session stands now. Events say it as well; a session that was withdrawn stays so.
+    ///
+    /// # Errors
+    /// There is no such session, or the disk refuses; in that case it will be written when it heals.
+    pub async fn set_state(&self, session: &str, state: SessionState, now: Timestamp) -> Result<(), JournalError> {
+        let session = session.to_owned();
+        self.call(true, move |db| match store::state(db, &session, state, now)? {
+            true => Ok(()),
+            false => Err(JournalError::NotFound(format!("session {session}"))),
+        })
+        .await
+    }
+
+    /// What somebody made of an alert; the last word counts.
+    ///
+    /// # Errors
+    /// There is no such alert, or the disk refuses.
+    pub async fn feedback(&self, alert: &str, feedback: Feedback) -> Result<(), JournalError> {
+        let alert = alert.to_owned();
+        self.call(false, move |db| store::feedback(db, &alert, &feedback)).await
+    }
+
+    /// Somebody looked at something. Where the disk refuses it is written when that heals.
+    pub async fn audit(&self, audit: Audit) {
+        let written = self.call(true, move |db| Ok(store::audit(db, &audit)?)).await;
+        if let Err(error) = written {
+            tracing::debug!("an audit row waits: {error}");
+        }
+    }
+
+    /// Sends dead letters of a sink again: one, or all of them. How many.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub async fn resend(&self, sink: &str, seq: Option<u64>, now: Timestamp) -> Result<usize, JournalError> {
+        let name = sink.to_owned();
+        let items = self.call(false, move |db| {
+            let items = rows::items(db, &name, DeliveryState::Dead, seq, 0, i64::MAX)?;
+            store::revive(db, &name, seq, now)?;
+            Ok(items)
+        });
+        let items = items.await?;
+        let many = items.len();
+        let mut state = self.shared().lock();
+        if let Some(lane) = state.lanes.iter_mut().find(|lane| &*lane.route.sink == sink) {
+            items.into_iter().for_each(|item| lane.outbox.revive(Item { since: now, attempts: 0, ..item }));
+            lane.wake.notify_one();
+        }
+        Ok(many)
+    }
+
+    /// Makes a token; it is shown once and not kept.
+    ///
+    /// # Errors
+    /// There is one of this name, or the disk refuses.
+    pub async fn new_token(&self, token: Token) -> Result<String, JournalError> {
+        let (shown, hash) = tokens::make();
+        self.call(false, move |db| store::new_token(db, &hash, &token)).await?;
+        Ok(shown)
+    }
+
+    /// Who is presented, if that is a token and not expired.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub async fn token(&self, presented: &str, now: Timestamp) -> Result<Option<Token>, JournalError> {
+        let Some(hash) = hash_of(presented) else { return Ok(None) };
+        let reader = self.reader();
+        let found = crate::run::blocking(move || reader.token(&hash)).await;
+        let token = found.unwrap_or(Err(JournalError::Closed))?;
+        Ok(token.filter(|token| token.expires.is_none_or(|at| now < at)))
+    }
+
+    /// All tokens, without what opens anything.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub async fn tokens(&self) -> Result<Vec<Token>, JournalError> {
+        let reader = self.reader();
+        crate::run::blocking(move || reader.tokens()).await.unwrap_or(Err(JournalError::Closed))
+    }
+
+    /// Takes a token away. False: there is none of this name.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub async fn revoke(&self, name: &str) -> Result<bool, JournalError> {
+        let name = name.to_owned();
+        self.call(false, move |db| Ok(store::revoke(db, &name)?)).await
+    }
+
+    /// To read, with connections of its own; blocking.
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        self.handle.reader.clone()
+    }
+
+    /// Whether the disk refuses at present.
+    #[must_use]
+    pub fn is_failing(&self) -> bool {
+        self.shared().lock().failing
+    }
+
+    /// How many events were told and do not stand in the file, and how many could not even be kept.
+    #[must_use]
+    pub fn unwritten(&self) -> (usize, u64) {
+        let state = self.shared().lock();
+        (state.unwritten.len(), state.overflowed)
+    }
+
+    /// Writes what is left and closes the file; nothing can be written afterwards.
+    pub async fn close(&self) {
+        let ended = self.shared().ended.notified();
+        tokio::pin!(ended);
+        ended.as_mut().enable();
+        {
+            let mut state = self.shared().lock();
+            state.closing = true;
+            if state.closed {
+                return;
+            }
+        }
+        self.shared().work.notify_all();
+        let _ = tokio::time::timeout(LONGEST_CALL, ended).await;
+    }
+
+    /// Does one thing in its turn; `keep`: where the disk refuses, later.
+    async fn call<T: Send + 'static>(
+        &self,
+        keep: bool,
+        work: impl FnMut(&Connection) -> Result<T, JournalError> + Send + 'static,
+    ) -> Result<T, JournalError> {
+        let (reply, done) = oneshot::channel();
+        let call = Call { work, value: None, reply: Some(reply), keep, folds: false };
+        self.queue(Box::new(call))?;
+        wait(done).await
+    }
+
+    fn queue(&self, work: Box<dyn Work>) -> Result<(), JournalError> {
+        let mut state = self.shared().lock();
+        if state.closed || state.closing {
+            return Err(JournalError::Closed);
+        }
+        state.jobs.push_back(Job::Work(work));
+        drop(state);
+        self.shared().work.notify_one();
+        Ok(())
+    }
+}
+
+async fn wait<T>(done: oneshot::Receiver<Result<T, JournalError>>) -> Result<T, JournalError> {
+    match tokio::time::timeout(LONGEST_CALL, done).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) => Err(JournalError::Closed),
+        Err(_) => Err(JournalError::Unavailable("it does not answer".to_owned())),
+    }
+}
+
+/// A [`Work`] with an answer.
+struct Call<T, F> {
+    work: F,
+    value: Option<T>,
+    reply: Option<oneshot::Sender<Result<T, JournalError>>>,
+    keep: bool,
+    folds: bool,
+}
+
+impl<T: Send, F: FnMut(&Connection) -> Result<T, JournalError> + Send> Work for Call<T, F> {
+    fn run(&mut self, db: &Connection) -> Result<(), JournalError> {
+        self.value = Some((self.work)(db)?);
+        Ok(())
+    }
+
+    fn written(&mut self) {
+        if let (Some(reply), Some(value)) = (self.reply.take(), self.value.take()) {
+            let _ = reply.send(Ok(value));
+        }
+    }
+
+    fn failed(&mut self, error: JournalError) -> bool {
+        if let Some(reply) = self.reply.take() {
+            let _ = reply.send(Err(error));
+        }
+        self.keep
+    }
+
+    fn folds(&self) -> bool {
+        self.folds
+    }
+}
+
+#[cfg(test)]
+mod tests;

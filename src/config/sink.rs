@@ -1,0 +1,315 @@
+//! `[[sink]]` tables: where events are sent.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use base64::Engine as _;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use url::{Host, Url};
+
+use super::problem::{Place, Problems};
+use super::raw::table_name;
+use super::redact::{Secret, redact_url};
+use super::source::check_name;
+use super::{Env, defaults};
+
+/// `[[sink]]`: a receiver of events of `ahwatch serve`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawSink {
+    /// What messages call it: letters, digits, `.`, `_`, `-`. Required, unique.
+    pub name: Option<String>,
+    /// `webhook` or `mqtt`. Required.
+    pub kind: Option<SinkKind>,
+    /// `https://…`, `mqtt://HOST[:1883]` or `mqtts://HOST[:8883]`, without credentials. Required.
+    pub url: Option<Secret>,
+    /// Which events it gets.
+    #[schemars(extend("default" = ["alert"]))]
+    pub events: Option<Vec<EventClass>>,
+    /// A webhook: name of the environment variable that holds what it is signed with, `whsec_` and 24 to 64 bytes in base64. Required.
+    pub secret_env: Option<String>,
+    /// A webhook: allows an address on this machine or in a private network.
+    #[schemars(extend("default" = false))]
+    pub allow_private: Option<bool>,
+    /// A webhook or broker that is not this machine: allows plain http or mqtt. What is sent then travels unencrypted.
+    #[schemars(extend("default" = false))]
+    pub allow_plain: Option<bool>,
+    /// MQTT: name of the environment variable that holds the user's name.
+    pub username_env: Option<String>,
+    /// MQTT: name of the environment variable that holds the password.
+    pub password_env: Option<String>,
+    /// MQTT: what topics begin with.
+    #[schemars(extend("default" = defaults::TOPIC_PREFIX))]
+    pub prefix: Option<String>,
+    /// Certificates (PEM) of the authorities to trust instead of the system's, relative to this file.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// How events travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SinkKind {
+    /// HTTP POST, signed.
+    Webhook,
+    /// MQTT 3.1.1.
+    Mqtt,
+}
+
+/// Events by what they are about: the second word of their type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs, reason = "the words say it")]
+pub enum EventClass {
+    Alert,
+    Episode,
+    Session,
+    Window,
+    Source,
+    Judge,
+}
+
+impl EventClass {
+    /// The word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Alert => "alert",
+            Self::Episode => "episode",
+            Self::Session => "session",
+            Self::Window => "window",
+            Self::Source => "source",
+            Self::Judge => "judge",
+        }
+    }
+}
+
+/// A receiver as meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SinkConfig {
+    /// Unique.
+    pub name: Arc<str>,
+    /// What it gets.
+    pub events: Vec<EventClass>,
+    /// How.
+    pub to: Receiver,
+    /// PEM of the authorities to trust; None: the system's.
+    pub authorities: Option<Vec<u8>>,
+}
+
+/// How events reach a receiver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Receiver {
+    /// By HTTP POST.
+    Webhook {
+        /// `http` or `https`.
+        url: Url,
+        /// What it is signed with, as Standard Webhooks write it.
+        secret: Secret,
+        /// Whether it may be on this machine or in a private network.
+        allow_private: bool,
+    },
+    /// By a broker.
+    Mqtt {
+        /// Host name or address.
+        host: String,
+        /// TCP port.
+        port: u16,
+        /// Whether the connection is encrypted.
+        tls: bool,
+        /// User and password.
+        credentials: Option<(Secret, Secret)>,
+        /// What topics begin with.
+        prefix: String,
+    },
+}
+
+impl SinkConfig {
+    /// For people: where it goes, without credentials and without the path, which may be a secret.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        match &self.to {
+            Receiver::Webhook { url, .. } => redact_url(&url.origin().ascii_serialization()),
+            Receiver::Mqtt { host, port, tls, .. } => format!("mqtt{}://{host}:{port}", if *tls { "s" } else { "" }),
+        }
+    }
+}
+
+pub(super) fn build(raw: &[RawSink], file: &str, dir: &Path, env: Env<'_>, problems: &mut Problems) -> Vec<SinkConfig> {
+    let mut seen = BTreeMap::new();
+    let mut sinks = Vec::new();
+    for (i, raw) in raw.iter().enumerate() {
+        let place = Place::new(file, table_name("sink", i, raw.name.as_deref()));
+        if let Some(first) = raw.name.as_ref().and_then(|name| seen.insert(name.clone(), i + 1)) {
+            let what = format!("sink[{first}] has this name too");
+            problems.push(&place, "name", what, "give each sink a name of its own");
+        }
+        sinks.extend(build_sink(raw, &place, dir, env, problems));
+    }
+    sinks
+}
+
+fn build_sink(raw: &RawSink, place: &Place, dir: &Path, env: Env<'_>, problems: &mut Problems) -> Option<SinkConfig> {
+    let before = problems.0.len();
+    match &raw.name {
+        Some(name) => check_name(name, place, problems),
+        None => problems.push(place, "name", "is missing", "give it a name"),
+    }
+    if raw.events.as_ref().is_some_and(Vec::is_empty) {
+        problems.push(place, "events", "is empty: nothing would be sent", "name some, such as [\"alert\"]");
+    }
+    let authorities = raw.ca_file.as_ref().and_then(|file| {
+        let path = dir.join(file);
+        let remedy = "name a file of certificates in PEM";
+        std::fs::read(&path)
+            .inspect_err(|error| problems.push(place, "ca_file", format!("{}: {error}", path.display()), remedy))
+            .ok()
+    });
+    let url = raw.url.as_ref().map(|url| Url::parse(url.expose().trim()));
+    let to = match (raw.kind, url) {
+        (None, _) => {
+            problems.push(place, "kind", "is missing", "write kind = \"webhook\" or \"mqtt\"");
+            None
+        }
+        (_, None) => {
+            problems.push(place, "url", "is missing", "say where events go");
+            None
+        }
+        (_, Some(Err(error))) => {
+            problems.push(place, "url", format!("is no URL ({error})"), "write https://HOST/PATH or mqtts://HOST");
+            None
+        }
+        (Some(SinkKind::Webhook), Some(Ok(url))) => webhook(raw, url, place, env, problems),
+        (Some(SinkKind::Mqtt), Some(Ok(url))) => mqtt(raw, &url, place, env, problems),
+    };
+    let events = raw.events.clone().unwrap_or_else(|| vec![EventClass::Alert]);
+    let sink = SinkConfig { name: raw.name.as_deref()?.into(), events, to: to?, authorities };
+    (problems.0.len() == before).then_some(sink)
+}
+
+fn foreign_keys(names: &[(&str, bool)], kind: &str, place: &Place, problems: &mut Problems) {
+    for (name, _) in names.iter().filter(|(_, typed)| *typed) {
+        problems.push(place, name, format!("is not for kind = \"{kind}\""), "take it out");
+    }
+}
+
+fn webhook(raw: &RawSink, url: Url, place: &Place, env: Env<'_>, problems: &mut Problems) -> Option<Receiver> {
+    let mqtt_only = [
+        ("username_env", raw.username_env.is_some()),
+        ("password_env", raw.password_env.is_some()),
+        ("prefix", raw.prefix.is_some()),
+    ];
+    foreign_keys(&mqtt_only, "webhook", place, problems);
+    if !matches!(url.scheme(), "http" | "https") {
+        problems.push(place, "url", format!("{} is neither http nor https", url.scheme()), "write https://HOST/PATH");
+        return None;
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        problems.push(place, "url", "holds credentials", "take them out: what is sent is signed");
+    }
+    check_plain(url.scheme() == "http", &url, raw, place, problems);
+    let allow_private = raw.allow_private.unwrap_or(false);
+    let literal = match url.host() {
+        Some(Host::Ipv4(address)) => Some(address.into()),
+        Some(Host::Ipv6(address)) => Some(address.into()),
+        _ => None,
+    };
+    if let Some(address) = literal.filter(|address| !allow_private && !crate::alert::sink::address::is_public(*address))
+    {
+        let what = format!("{address} is this machine or a private network");
+        problems.push(place, "url", what, "name a public address, or set allow_private = true in this [[sink]]");
+    }
+    let Some(variable) = &raw.secret_env else {
+        let remedy = "name the variable that holds it: whsec_ and 24 to 64 random bytes in base64";
+        problems.push(place, "secret_env", "is missing: a webhook is signed", remedy);
+        return None;
+    };
+    let secret = variable_of(variable, "secret_env", place, env, problems)?;
+    let key = secret.expose().strip_prefix("whsec_").unwrap_or(secret.expose());
+    let bytes = base64::engine::general_purpose::STANDARD.decode(key).map(|key| key.len());
+    if !bytes.is_ok_and(|bytes| (24..=64).contains(&bytes)) {
+        let what = format!("the environment variable {variable} holds no key of a webhook");
+        problems.push(place, "secret_env", what, "set it to whsec_ and 24 to 64 random bytes in base64");
+    }
+    Some(Receiver::Webhook { url, secret, allow_private })
+}
+
+fn mqtt(raw: &RawSink, url: &Url, place: &Place, env: Env<'_>, problems: &mut Problems) -> Option<Receiver> {
+    let webhook_only = [("secret_env", raw.secret_env.is_some()), ("allow_private", raw.allow_private.is_some())];
+    foreign_keys(&webhook_only, "mqtt", place, problems);
+    let tls = match url.scheme() {
+        "mqtt" => false,
+        "mqtts" => true,
+        other => {
+            problems.push(place, "url", format!("{other} is neither mqtt nor mqtts"), "write mqtts://HOST");
+            return None;
+        }
+    };
+    if !url.username().is_empty() || url.password().is_some() {
+        let remedy = "take them out and name their variables in username_env and password_env";
+        problems.push(place, "url", "holds credentials", remedy);
+    }
+    if !matches!(url.path(), "" | "/") || url.query().is_some() {
+        problems.push(place, "url", "has a path", "end it with the host or the port; topics begin with `prefix`");
+    }
+    check_plain(!tls, url, raw, place, problems);
+    if raw.ca_file.is_some() && !tls {
+        problems.push(place, "ca_file", "is of no use to mqtt://", "write mqtts://, or take it out");
+    }
+    let host = url.host_str().filter(|host| !host.is_empty());
+    if host.is_none() {
+        problems.push(place, "url", "names no host", "write mqtts://HOST");
+    }
+    let mut variable = |name: Option<&String>, key| name.map(|name| variable_of(name, key, place, env, problems));
+    let user = variable(raw.username_env.as_ref(), "username_env");
+    let password = variable(raw.password_env.as_ref(), "password_env");
+    if user.is_some() != password.is_some() {
+        let remedy = "name both, or neither";
+        problems.push(place, "username_env", "and password_env go together", remedy);
+    }
+    let prefix = raw.prefix.clone().unwrap_or_else(|| defaults::TOPIC_PREFIX.to_owned());
+    let fits = |part: &str| !part.is_empty() && !part.contains(['+', '#', '\0']);
+    if prefix.starts_with('$') || !prefix.split('/').all(fits) || prefix.len() > 200 {
+        problems.push(
+            place,
+            "prefix",
+            "is no beginning of a topic",
+            "give words with / between them, such as home/ahwatch",
+        );
+    }
+    let host = host?.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let credentials = user.flatten().zip(password.flatten());
+    Some(Receiver::Mqtt { host, port: url.port().unwrap_or(if tls { 8883 } else { 1883 }), tls, credentials, prefix })
+}
+
+fn check_plain(plain: bool, url: &Url, raw: &RawSink, place: &Place, problems: &mut Problems) {
+    let here = match url.host() {
+        Some(Host::Domain(name)) => {
+            name.eq_ignore_ascii_case("localhost") || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        }
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => true,
+    };
+    if plain && !here && !raw.allow_plain.unwrap_or(false) {
+        let what = format!("would send what is said of people unencrypted to {}", url.host_str().unwrap_or_default());
+        problems.push(place, "url", what, "use https or mqtts, or set allow_plain = true in this [[sink]]");
+    }
+}
+
+fn variable_of(name: &str, key: &str, place: &Place, env: Env<'_>, problems: &mut Problems) -> Option<Secret> {
+    let is_name = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    if !is_name {
+        // Not shown: it may be the secret itself, typed in the wrong place.
+        let remedy = "give the variable's name, not what it holds";
+        problems.push(place, key, "is no name of an environment variable", remedy);
+        return None;
+    }
+    let value = env(name).filter(|value| !value.is_empty());
+    if value.is_none() {
+        problems.push(place, key, format!("the environment variable {name} is not set, or empty"), "set it");
+    }
+    value.map(Secret::new)
+}

@@ -1,0 +1,194 @@
+//! The service's topology: the watch, the journal and its sinks, the HTTP server, WebRTC, and what keeps them in order.
+//!
+//! ```text
+//! watch ── events, bounded ──▶ hub: journal, then ──▶ broadcast ──▶ readers of event streams
+//!                                        └──▶ outbox ──▶ a task per sink
+//! HTTP ── commands ──▶ watch
+//! ```
+//!
+//! Shutdown: first no request is taken any more and browsers are let go, then the watch ends as it always does, then the hub
+//! has everything in the journal, then the journal is closed. What sinks have not taken stays in the journal.
+
+#![allow(clippy::disallowed_methods, reason = "part of run.rs")]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum_server::Handle;
+use axum_server::tls_rustls::RustlsConfig;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tower_governor::GovernorLayer;
+use tower_governor::governor::GovernorConfigBuilder;
+
+use super::{Outcome, RunError, control, run_controlled};
+use crate::config::Config;
+use crate::server::limit::{ByAddress, too_fast};
+use crate::server::whip::Limits;
+use crate::server::{Service, router};
+use crate::time::wall;
+
+/// Events that may wait for the journal.
+const WAITING: usize = 1024;
+/// Events that the journal takes at once.
+const AT_ONCE: usize = 64;
+/// Open requests have so long after a stop; event streams end at once.
+const LAST_REQUESTS: Duration = Duration::from_secs(3);
+/// Between two looks at sessions that nobody began, and at limits of addresses that are quiet.
+const TIDY: Duration = Duration::from_secs(30);
+/// Seconds' worth of requests that an address may make at once.
+const BURST: u32 = 10;
+
+/// Why the service did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// An address cannot be listened on.
+    #[error("{0} cannot be listened on: {1}; is another process there, or the address not this machine's?")]
+    Listen(SocketAddr, std::io::Error),
+    /// The certificate cannot be used.
+    #[error("[server] tls_cert, tls_key: {0}; give a certificate chain and its key in PEM")]
+    Certificate(std::io::Error),
+    /// The journal cannot be opened.
+    #[error(transparent)]
+    Journal(#[from] crate::alert::journal::JournalError),
+    /// The limit of requests is none.
+    #[error("[server] requests_per_second is too large for this machine; give less")]
+    Limit,
+    /// A sink cannot be set up.
+    #[error("{0}")]
+    Sink(String),
+    /// The watch cannot begin.
+    #[error(transparent)]
+    Run(#[from] RunError),
+}
+
+/// Where the service is.
+#[derive(Clone, Debug)]
+pub struct Listening {
+    /// The API and the pages.
+    pub api: SocketAddr,
+    /// The same for browsers.
+    pub public_url: String,
+    /// Where browsers send media, UDP.
+    pub media: Vec<SocketAddr>,
+}
+
+/// Serves until `stop` resolves. `anew`: configurations to go on with, as for [`run_anew`](super::run_anew). `listening` is told
+/// where it is, once it answers.
+///
+/// # Errors
+/// Something that is needed before anything runs is not there.
+pub async fn serve(
+    mut config: Config,
+    mut anew: mpsc::Receiver<Config>,
+    listening: oneshot::Sender<Listening>,
+    stop: impl Future<Output = ()>,
+) -> Result<Outcome, ServeError> {
+    let server = config.server.clone();
+    let listener =
+        std::net::TcpListener::bind(server.listen).map_err(|error| ServeError::Listen(server.listen, error))?;
+    listener.set_nonblocking(true).map_err(|error| ServeError::Listen(server.listen, error))?;
+    let address = listener.local_addr().map_err(|error| ServeError::Listen(server.listen, error))?;
+    if server.listen.port() == 0 && config.server.public_url == format!("http://{}", server.listen) {
+        config.server.public_url = format!("http://{address}");
+    }
+    let tls = match &server.tls {
+        Some((cert, key)) => Some(RustlsConfig::from_pem_file(cert, key).await.map_err(ServeError::Certificate)?),
+        None => None,
+    };
+    let whip = super::whip::whip(server.media_listen, &server.media_addresses, Limits::default())
+        .await
+        .map_err(|error| ServeError::Listen(server.media_listen, error))?;
+    let journal = super::journal::journal(&config.journal, &config.sinks)?;
+    let (current, configs) = watch::channel(Arc::new(config.clone()));
+    let (control, commands) = control();
+    let service = Arc::new(Service::new(configs, control, journal.clone(), Some(whip.clone())));
+
+    let mut tasks = JoinSet::new();
+    // SINKS
+    let (events, told) = mpsc::channel(WAITING);
+    let hub = tokio::spawn(hub(told, Arc::clone(&service)));
+    let handle = Handle::new();
+    // A burst is a page with all its files, or a script that catches up.
+    let a_second = server.requests_per_second.max(1);
+    let limit = GovernorConfigBuilder::default()
+        .period(Duration::from_secs(1) / a_second)
+        .burst_size(a_second.saturating_mul(BURST))
+        .key_extractor(ByAddress { behind_proxy: server.behind_proxy })
+        .finish();
+    let limit = Arc::new(limit.ok_or(ServeError::Limit)?);
+    let app = router(Arc::clone(&service)).layer(GovernorLayer::new(Arc::clone(&limit)).error_handler(too_fast));
+    tasks.spawn(listen(listener, tls, handle.clone(), app));
+    tasks.spawn(tidy(Arc::clone(&service), move || limit.limiter().retain_recent()));
+    let _ = listening.send(Listening {
+        api: address,
+        public_url: config.server.public_url.clone(),
+        media: whip.addresses().to_vec(),
+    });
+
+    // The pages read the same configuration as the watch.
+    let (pass, passed) = mpsc::channel(1);
+    tasks.spawn(async move {
+        while let Some(config) = anew.recv().await {
+            current.send_replace(Arc::new(config.clone()));
+            if pass.send(config).await.is_err() {
+                return;
+            }
+        }
+    });
+    let stopping = async {
+        stop.await;
+        // Nothing new comes in from here on.
+        handle.graceful_shutdown(Some(LAST_REQUESTS));
+        whip.close_all().await;
+    };
+    let outcome = run_controlled(&config, passed, commands, events, stopping).await;
+    // It ends with the watch, which had the last sender.
+    let _ = hub.await;
+    drop(tasks);
+    // SINKS2
+    journal.close().await;
+    Ok(outcome?)
+}
+
+/// Answers requests until the handle says otherwise.
+async fn listen(
+    listener: std::net::TcpListener,
+    tls: Option<RustlsConfig>,
+    handle: Handle<SocketAddr>,
+    app: axum::Router,
+) {
+    let app = app.into_make_service_with_connect_info::<SocketAddr>();
+    let served = match tls {
+        Some(tls) => match axum_server::from_tcp_rustls(listener, tls) {
+            Ok(server) => server.handle(handle).serve(app).await,
+            Err(error) => Err(error),
+        },
+        None => match axum_server::from_tcp(listener) {
+            Ok(server) => server.handle(handle).serve(app).await,
+            Err(error) => Err(error),
+        },
+    };
+    if let Err(error) = served {
+        tracing::error!("the API no longer answers: {error}");
+    }
+}
+
+/// Looks after what nobody else ends.
+async fn tidy(service: Arc<Service>, forget: impl Fn()) {
+    let mut ticks = tokio::time::interval(TIDY);
+    loop {
+        ticks.tick().await;
+        service.tidy(wall()).await;
+        forget();
+    }
+}
+
+/// Hands events on to the service, in order, until the watch has ended.
+async fn hub(mut told: mpsc::Receiver<crate::alert::Event>, service: Arc<Service>) {
+    let mut batch = Vec::with_capacity(AT_ONCE);
+    while told.recv_many(&mut batch, AT_ONCE).await > 0 {
+        service.tell(std::mem::take(&mut batch)).await;
+    }
+}

@@ -1,0 +1,226 @@
+//! What is done to a session that runs: paused, resumed, ended, withdrawn.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::auth::Caller;
+use super::problem::{Named, Problem, ProblemBody};
+use super::sessions::seen_by;
+use super::view::{SessionView, rfc3339};
+use super::{Service, hold};
+use crate::alert::EventKind;
+use crate::alert::journal::{Receipt, Role, SessionState};
+use crate::run::ControlError;
+use crate::time::wall;
+
+/// A command's last events are waited for so long before its answer is given without them.
+const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(2);
+
+impl Service {
+    /// The source of a session that is not over.
+    async fn source_of(&self, id: &str) -> Result<Arc<str>, Problem> {
+        if let Some(open) = hold(&self.open).get(id) {
+            return Ok(Arc::clone(&open.source));
+        }
+        if let Some(running) = hold(&self.live).session(id) {
+            return Ok(Arc::clone(&running.source));
+        }
+        let view = self.view(id).await?;
+        Err(Problem::conflict(format!("the session is {}: nothing can be changed in it any more", view.state)))
+    }
+
+    /// Ends a session of which nothing has come: there is nothing to judge, and no event.
+    pub(super) async fn close_unbegun(&self, id: &str) -> Result<(), Problem> {
+        let source = self.source_of(id).await?;
+        match self.control.end(&source).await {
+            Ok(()) | Err(ControlError::Unknown(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.journal.set_state(id, SessionState::Ended, wall()).await?;
+        self.closed(id).await;
+        Ok(())
+    }
+
+    /// Does something, then waits until the session's event of this kind was told.
+    async fn until<T>(
+        &self,
+        id: &str,
+        done: impl Fn(&EventKind) -> bool,
+        act: impl Future<Output = Result<T, ControlError>>,
+    ) -> Result<T, Problem> {
+        let mut told = self.told.subscribe();
+        let out = act.await?;
+        let heard = async {
+            loop {
+                match told.recv().await {
+                    Ok(told) if told.event.session.as_deref() == Some(id) && done(&told.event.kind) => break,
+                    Ok(_) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
+                    Err(tokio::sync::broadcast::error::RecvError::Closed) => break,
+                }
+            }
+        };
+        let _ = tokio::time::timeout(LAST_WORDS, heard).await;
+        Ok(out)
+    }
+}
+
+/// Stops looking at the person; no frame is analysed until the session is resumed.
+#[utoipa::path(post, path = "/v1/sessions/{id}/pause", params(("id" = String, Path)), responses(
+    (status = 200, body = SessionView),
+    (status = "4XX", body = ProblemBody, content_type = "application/problem+json")))]
+pub(super) async fn pause(
+    State(service): State<Arc<Service>>,
+    caller: Caller,
+    Named(id): Named<String>,
+) -> Result<Json<Value>, Problem> {
+    caller.of_session(&id, Role::Operator)?;
+    let source = service.source_of(&id).await?;
+    let paused = hold(&service.live).session(&id).map(|running| running.state() == SessionState::Paused);
+    let pause = service.control.pause(&source, caller.actor());
+    match paused {
+        Some(false) => service.until(&id, |kind| matches!(kind, EventKind::SessionPaused(_)), pause).await?,
+        // It is paused, or no frame has come yet: then there is no event.
+        _ => pause.await?,
+    }
+    service.audit(&caller, "paused the session", Some(&id)).await;
+    seen_by(&caller, service.view(&id).await?)
+}
+
+/// Goes on after a pause.
+#[utoipa::path(post, path = "/v1/sessions/{id}/resume", params(("id" = String, Path)), responses(
+    (status = 200, body = SessionView),
+    (status = "4XX", body = ProblemBody, content_type = "application/problem+json")))]
+pub(super) async fn resume(
+    State(service): State<Arc<Service>>,
+    caller: Caller,
+    Named(id): Named<String>,
+) -> Result<Json<Value>, Problem> {
+    caller.of_session(&id, Role::Operator)?;
+    let source = service.source_of(&id).await?;
+    let paused = hold(&service.live).session(&id).is_some_and(|running| running.state() == SessionState::Paused);
+    let resume = service.control.resume(&source, caller.actor());
+    if paused {
+        service.until(&id, |kind| matches!(kind, EventKind::SessionResumed(_)), resume).await?;
+    } else {
+        resume.await?;
+    }
+    service.audit(&caller, "resumed the session", Some(&id)).await;
+    seen_by(&caller, service.view(&id).await?)
+}
+
+/// Ends a session. What is under way is still judged, for at most ten seconds.
+#[utoipa::path(post, path = "/v1/sessions/{id}/end", params(("id" = String, Path)), responses(
+    (status = 200, body = SessionView),
+    (status = "4XX", body = ProblemBody, content_type = "application/problem+json")))]
+pub(super) async fn end(
+    State(service): State<Arc<Service>>,
+    caller: Caller,
+    Named(id): Named<String>,
+) -> Result<Json<Value>, Problem> {
+    caller.of_session(&id, Role::Operator)?;
+    let source = service.source_of(&id).await?;
+    let runs = hold(&service.live).session(&id).is_some();
+    if runs {
+        let ended = service.until(&id, |kind| matches!(kind, EventKind::SessionEnded(_)), service.control.end(&source));
+        ended.await?;
+    } else {
+        service.close_unbegun(&id).await?;
+    }
+    service.audit(&caller, "ended the session", Some(&id)).await;
+    seen_by(&caller, service.view(&id).await?)
+}
+
+/// What is left of a session whose consent was withdrawn.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(title = "Receipt")]
+pub struct ReceiptView {
+    /// Its own id.
+    id: String,
+    /// The session.
+    session: String,
+    /// When, RFC 3339.
+    #[schema(format = DateTime)]
+    at: String,
+    /// Windows of any outcome that were deleted.
+    windows_deleted: u64,
+    /// Alerts that were deleted.
+    alerts_deleted: u64,
+    /// Deliveries that had not happened, and now will not.
+    pending_deleted: u64,
+    /// Receivers that had something of it, and are told of the withdrawal.
+    receivers_told: Vec<String>,
+}
+
+impl From<Receipt> for ReceiptView {
+    fn from(receipt: Receipt) -> Self {
+        Self {
+            id: receipt.id,
+            session: receipt.session,
+            at: rfc3339(receipt.at),
+            windows_deleted: receipt.windows_deleted,
+            alerts_deleted: receipt.alerts_deleted,
+            pending_deleted: receipt.pending_deleted,
+            receivers_told: receipt.receivers_told,
+        }
+    }
+}
+
+/// Withdraws consent: the session ends at once, and everything of it is deleted. Also of a session that is over.
+#[utoipa::path(post, path = "/v1/sessions/{id}/withdraw", params(("id" = String, Path)), responses(
+    (status = 200, body = ReceiptView),
+    (status = "4XX", body = ProblemBody, content_type = "application/problem+json"),
+    (status = "5XX", body = ProblemBody, content_type = "application/problem+json")))]
+pub(super) async fn withdraw(
+    State(service): State<Arc<Service>>,
+    caller: Caller,
+    Named(id): Named<String>,
+) -> Result<Json<ReceiptView>, Problem> {
+    caller.of_session(&id, Role::Operator)?;
+    let source = service.source_of(&id).await;
+    if source.is_err() {
+        service.view(&id).await?; // that it is over is no hindrance; that there is none is
+    }
+    // First nothing more comes in, then what is under way is dropped, then what was kept is deleted.
+    if let Some(whip) = &service.whip {
+        whip.close_session(&id).await;
+    }
+    let withdrawn = match &source {
+        Ok(source) => service.control.withdraw(source, caller.actor()).await,
+        Err(_) => Ok(()),
+    };
+    let left = match withdrawn {
+        Ok(()) | Err(ControlError::Unknown(_)) => None,
+        // Everything else is gone, and what was kept has to go too.
+        Err(error @ ControlError::NotDeleted(_)) => Some(error),
+        Err(error) => return Err(error.into()),
+    };
+    hold(&service.live).forget(&id);
+    service.closed(&id).await;
+    let receipt = service.journal.withdraw(&id, caller.actor(), wall()).await?;
+    service.audit(&caller, "withdrew the consent", Some(&id)).await;
+    match left {
+        Some(error) => Err(error.into()),
+        None => Ok(Json(receipt.into())),
+    }
+}
+
+/// The receipt of a withdrawal.
+#[utoipa::path(get, path = "/v1/sessions/{id}/receipt", params(("id" = String, Path)), responses(
+    (status = 200, body = ReceiptView),
+    (status = "4XX", body = ProblemBody, content_type = "application/problem+json")))]
+pub(super) async fn receipt(
+    State(service): State<Arc<Service>>,
+    caller: Caller,
+    Named(id): Named<String>,
+) -> Result<Json<ReceiptView>, Problem> {
+    caller.of_session(&id, Role::Viewer)?;
+    let found = service.read(move |reader| reader.receipt(&id)).await?;
+    found
+        .map(|receipt| Json(receipt.into()))
+        .ok_or_else(|| Problem::not_found("no consent of this session was withdrawn"))
+}

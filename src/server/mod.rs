@@ -1,0 +1,321 @@
+//! The service: an HTTP API, the participant's page, the dashboard, live events, metrics.
+//!
+//! Handlers decide who may ask (`auth`), ask the watch ([`Control`]) and the journal, and answer; what went wrong is a
+//! [`problem::Problem`]. Nothing here decides about windows, and nobody who reads here can delay one.
+//!
+//! - `auth`: tokens and roles. [`problem`]: refusals. [`view`], [`live`]: a session as it is shown.
+//! - `create`: a session is made. `sessions`: listed. `acts`: paused, ended, withdrawn. `consent`: the participant's part. `records`: windows, alerts, audit.
+//! - `stream`: events as they happen. `status`: health, judges, sinks. [`metrics`]. `pages`: the files of `web/`.
+//! - [`whip`]: WebRTC. `media`: its HTTP part (RFC 9725).
+
+#![allow(unused_qualifications, reason = "utoipa's macros write paths in full")]
+
+mod acts;
+mod auth;
+mod consent;
+mod create;
+pub mod limit;
+pub mod live;
+mod media;
+pub mod metrics;
+mod pages;
+pub mod problem;
+mod records;
+mod sessions;
+mod status;
+mod stream;
+#[cfg(test)]
+mod tests;
+pub mod view;
+pub mod whip;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderName, HeaderValue, Method, Uri, header};
+use tokio::sync::{broadcast, watch};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::set_header::SetResponseHeaderLayer;
+use utoipa::OpenApi as _;
+use utoipa::openapi::OpenApi;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::alert::journal::{Audit, Journal, Reader, SessionState, Told};
+use crate::alert::{Event, EventKind};
+use crate::config::Config;
+use crate::run::Control;
+use crate::time::{monotonic, wall};
+use auth::Caller;
+use create::Open;
+use live::Live;
+use metrics::{Metrics, Snapshot};
+use problem::Problem;
+use whip::Whip;
+
+/// No body of a request is larger, bytes.
+const MOST_BODY: usize = 256 * 1024;
+/// Events that a slow reader of the stream may be behind before it is cut; it resumes by id.
+const BEHIND: usize = 1024;
+/// What the sources of the API are called in metrics.
+const ADDED: &str = "added";
+
+/// What all handlers share.
+pub struct Service {
+    config: watch::Receiver<Arc<Config>>,
+    control: Control,
+    journal: Journal,
+    whip: Option<Whip>,
+    live: Mutex<Live>,
+    /// Sessions that were made by the API and are not over.
+    open: Mutex<BTreeMap<Arc<str>, Open>>,
+    told: broadcast::Sender<Arc<Told>>,
+    metrics: Metrics,
+    streams: Arc<AtomicUsize>,
+}
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Service").finish_non_exhaustive()
+    }
+}
+
+/// A lock that a panic elsewhere does not take along: what it guards is changed in single steps.
+fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Service {
+    /// A service over a watch and a journal. `whip` is None where no browser can join.
+    #[must_use]
+    pub fn new(config: watch::Receiver<Arc<Config>>, control: Control, journal: Journal, whip: Option<Whip>) -> Self {
+        let (told, _) = broadcast::channel(BEHIND);
+        Self {
+            config,
+            control,
+            journal,
+            whip,
+            live: Mutex::default(),
+            open: Mutex::default(),
+            told,
+            metrics: Metrics::new(),
+            streams: Arc::default(),
+        }
+    }
+
+    /// Takes events of the watch: into the journal first, then to everybody who listens.
+    pub async fn tell(&self, events: Vec<Event>) {
+        for event in &events {
+            if let EventKind::SessionStarted(settings) = &event.kind {
+                self.register(event, settings).await;
+            }
+        }
+        let began = monotonic();
+        let told = self.journal.record(events).await;
+        self.metrics.stage(metrics::Stage::Journal, began.elapsed());
+        for told in told {
+            hold(&self.live).apply(&told);
+            self.metrics.count(&told, self.metric_name(&told.event.source));
+            if let (EventKind::SessionEnded(_) | EventKind::SessionWithdrawn(_), Some(id)) =
+                (&told.event.kind, &told.event.session)
+            {
+                self.closed(id).await;
+            }
+            // Nobody may listen.
+            let _ = self.told.send(Arc::new(told));
+        }
+    }
+
+    /// Ends sessions that nobody began while their link was valid.
+    pub async fn tidy(&self, now: jiff::Timestamp) {
+        let config = self.config();
+        let old = now.checked_sub(config.server.join_for).unwrap_or(jiff::Timestamp::MIN);
+        let stale: Vec<Arc<str>> = {
+            let live = hold(&self.live);
+            let open = hold(&self.open);
+            let waits = open.iter().filter(|(id, open)| open.created < old && live.session(id).is_none());
+            waits.map(|(id, _)| Arc::clone(id)).collect()
+        };
+        for id in stale {
+            tracing::info!(session = %id, "nobody joined while the link was valid; it is ended");
+            if let Err(problem) = self.close_unbegun(&id).await {
+                tracing::warn!(session = %id, "not ended: {problem:?}");
+            }
+        }
+    }
+
+    /// What a source is called in metrics: a configured one by its name, all others alike, so that they stay few.
+    fn metric_name<'a>(&self, source: &'a str) -> &'a str {
+        if self.config.borrow().sources.iter().any(|known| &*known.name == source) { source } else { ADDED }
+    }
+
+    /// What metrics say of now.
+    fn snapshot(&self, outbox: &[crate::alert::journal::SinkState]) -> Snapshot {
+        let (live, open) = (hold(&self.live), hold(&self.open));
+        let mut sessions: BTreeMap<&'static str, i64> = BTreeMap::new();
+        let (mut judged, mut elapsed) = (0.0, 0.0);
+        for (_, running) in live.sessions() {
+            *sessions.entry(running.state().as_str()).or_default() += 1;
+            let books = running.summary();
+            judged += books.coverage.judged().as_secs_f64();
+            elapsed += books.elapsed.as_secs_f64();
+        }
+        for (_, open) in open.iter().filter(|(id, _)| live.session(id).is_none()) {
+            let state =
+                if open.waiting.is_some() { SessionState::AwaitingConsent } else { SessionState::AwaitingMedia };
+            *sessions.entry(state.as_str()).or_default() += 1;
+        }
+        let running =
+            |source: &str| live.sessions().any(|(_, r)| &*r.source == source && r.state() != SessionState::Away);
+        let config = self.config();
+        let configured = config.sources.iter().map(|source| (source.name.to_string(), running(&source.name)));
+        let added = open.values().map(|open| (ADDED.to_owned(), running(&open.source)));
+        let panel = self.control.panel().borrow().clone();
+        let judges = panel.iter().flat_map(|panel| {
+            let proofs = panel.proofs();
+            panel.judges().iter().zip(proofs).map(|(j, proof)| (j.config().name.to_string(), !panel.sets_aside(proof)))
+        });
+        let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        Snapshot {
+            sources: configured.chain(added).collect(),
+            sessions: sessions.into_iter().collect(),
+            sinks: outbox.iter().map(|sink| (sink.sink.clone(), count(sink.pending), count(sink.dead))).collect(),
+            streams: i64::try_from(self.streams.load(std::sync::atomic::Ordering::Relaxed)).unwrap_or(i64::MAX),
+            journal_writable: !self.journal.is_failing(),
+            peers: self.whip.as_ref().map_or(0, |whip| i64::try_from(whip.stats().peers).unwrap_or(i64::MAX)),
+            judges: judges.collect(),
+            coverage: (elapsed > 0.0).then(|| judged / elapsed),
+        }
+    }
+
+    fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.borrow())
+    }
+
+    fn behind_proxy(&self) -> bool {
+        self.config.borrow().server.behind_proxy
+    }
+
+    /// Asks the journal, which is blocking work.
+    async fn read<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(Reader) -> Result<T, crate::alert::journal::JournalError> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let reader = self.journal.reader();
+        match crate::run::blocking(move || ask(reader)).await {
+            Some(found) => Ok(found?),
+            None => Err(Problem::internal("a question to the journal broke off; the log says why")),
+        }
+    }
+
+    /// Notes who did what to a session. The journal keeps it in order with everything else.
+    async fn audit(&self, caller: &Caller, action: &str, session: Option<&str>) {
+        let audit = Audit {
+            at: wall(),
+            who: caller.who(),
+            action: action.to_owned(),
+            session: session.map(str::to_owned),
+            address: Some(caller.address.to_string()),
+        };
+        self.journal.audit(audit).await;
+    }
+}
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "ahwatch",
+        description = "Sessions, windows and alerts of a streaming detector of Ambivalence/Hesitancy. Advisory, not a diagnosis. \
+            Events are CloudEvents 1.0; their `data` has JSON Schemas of its own."
+    ),
+    components(schemas(problem::ProblemBody)),
+    security(("token" = []))
+)]
+struct Document;
+
+fn api() -> OpenApiRouter<Arc<Service>> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(create::create, sessions::list))
+        .routes(routes!(sessions::one))
+        .routes(routes!(acts::pause))
+        .routes(routes!(acts::resume))
+        .routes(routes!(acts::end))
+        .routes(routes!(acts::withdraw))
+        .routes(routes!(acts::receipt))
+        .routes(routes!(consent::give))
+        .routes(routes!(consent::page))
+        .routes(routes!(records::windows))
+        .routes(routes!(records::session_alerts))
+        .routes(routes!(records::alerts))
+        .routes(routes!(records::feedback))
+        .routes(routes!(records::audit))
+        .routes(routes!(stream::of_session))
+        .routes(routes!(stream::of_all))
+        .routes(routes!(status::judges))
+        .routes(routes!(status::sinks))
+        .routes(routes!(status::version))
+        .routes(routes!(status::me))
+        .routes(routes!(status::livez))
+        .routes(routes!(status::readyz))
+        .routes(routes!(status::metrics))
+}
+
+/// The `OpenAPI` document of the API.
+#[must_use]
+pub fn document() -> OpenApi {
+    finished(api().into_openapi())
+}
+
+fn finished(mut document: OpenApi) -> OpenApi {
+    let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+    if let Some(components) = &mut document.components {
+        components.add_security_scheme("token", scheme);
+    }
+    document
+}
+
+/// Everything the service answers to.
+#[must_use]
+pub fn router(service: Arc<Service>) -> Router {
+    let (api, document) = api().split_for_parts();
+    let document: Arc<str> = finished(document).to_json().unwrap_or_default().into();
+    api.route(
+        "/v1/openapi.json",
+        axum::routing::get(move |caller: Caller| status::openapi(caller, Arc::clone(&document))),
+    )
+    .merge(media::routes())
+    .merge(pages::routes())
+    .fallback(|method: Method, uri: Uri| async move {
+        Problem::not_found(format!("nothing answers to {method} {}", without_token(uri.path())))
+    })
+    .method_not_allowed_fallback(|method: Method| async move {
+        Problem::method(format!("this address does not take {method}; /v1/openapi.json says what it takes"))
+    })
+    .with_state(service)
+    .layer(DefaultBodyLimit::max(MOST_BODY))
+    .layer(CatchPanicLayer::custom(|_| {
+        axum::response::IntoResponse::into_response(Problem::internal("the request broke off; the log says why"))
+    }))
+    .layer(fixed(header::CONTENT_SECURITY_POLICY, POLICY))
+    .layer(fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+    .layer(fixed(header::REFERRER_POLICY, "no-referrer"))
+    .layer(fixed(HeaderName::from_static("permissions-policy"), "camera=(self), microphone=(self), geolocation=()"))
+    .layer(SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static("no-store")))
+}
+
+/// Pages run nothing but our files, load nothing from elsewhere, and stand in nobody's frame.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self' blob:; \
+    connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+fn fixed(name: HeaderName, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {
+    SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value))
+}
+
+/// A path for people: a participant's link holds a token.
+fn without_token(path: &str) -> &str {
+    if path.starts_with("/join/") { "/join/***" } else { path }
+}

@@ -1,0 +1,230 @@
+//! All browsers that are there: who a datagram is of, how many may come, when each is gone. Times and datagrams are passed in.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use rand::RngExt as _;
+use str0m::Input;
+use str0m::net::{Protocol, Receive};
+
+use super::fragment::Fragment;
+use super::offer::Offer;
+use super::peer::{Datagram, Over, Peer};
+use super::{Answer, Counters, WhipError};
+use crate::source::FeedSender;
+use crate::window::Streams;
+
+/// What one service takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Browsers at once.
+    pub peers: usize,
+    /// Candidates in one fragment.
+    pub candidates: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { peers: 64, candidates: 32 }
+    }
+}
+
+/// A datagram to be sent from one of the sockets.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    /// Number of the socket.
+    pub socket: usize,
+    /// To whom.
+    pub to: SocketAddr,
+    /// What.
+    pub bytes: Vec<u8>,
+}
+
+/// Everybody who is there.
+pub struct Peers {
+    limits: Limits,
+    /// The addresses that browsers are told, each with the number of its socket.
+    addresses: Vec<(SocketAddr, usize)>,
+    /// By resource.
+    peers: BTreeMap<String, Peer>,
+    /// Whose the last datagram from an address was.
+    from: HashMap<SocketAddr, String>,
+    out: Vec<Datagram>,
+    counters: Arc<Counters>,
+}
+
+impl Peers {
+    /// Nobody yet. `addresses`: what browsers are told, each with the number of the socket that receives there.
+    #[must_use]
+    pub fn new(limits: Limits, addresses: Vec<(SocketAddr, usize)>) -> Self {
+        Self {
+            limits,
+            addresses,
+            peers: BTreeMap::new(),
+            from: HashMap::new(),
+            out: Vec::new(),
+            counters: Arc::default(),
+        }
+    }
+
+    /// The addresses that browsers are told.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.addresses.iter().map(|(address, _)| *address).collect()
+    }
+
+    /// Where it is counted what happens.
+    #[must_use]
+    pub fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.counters)
+    }
+
+    /// Takes an offer; see [`super::Whip::offer`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn offer(&mut self, now: Instant, session: Arc<str>, sdp: &str, feed: FeedSender) -> Result<Answer, WhipError> {
+        let offer = Offer::read(sdp)?;
+        if feed.is_ended() {
+            return Err(WhipError::Ended);
+        }
+        if self.peers.values().filter(|peer| peer.session != session).count() >= self.limits.peers {
+            return Err(WhipError::Full(self.limits.peers));
+        }
+        let etag = format!("\"{:016x}\"", rand::rng().random::<u64>());
+        let addresses = self.addresses();
+        let counters = Arc::clone(&self.counters);
+        let (peer, sdp) = Peer::new(now, Arc::clone(&session), etag.clone(), &offer, &addresses, feed, counters)?;
+        self.close_session(&session, "the participant joined anew");
+        let resource = format!("{:032x}", rand::rng().random::<u128>());
+        self.peers.insert(resource.clone(), peer);
+        self.counters.joined.fetch_add(1, Ordering::Relaxed);
+        self.count();
+        let streams = Streams { audio: !offer.audio.is_empty(), video: !offer.video.is_empty() };
+        tracing::info!(
+            session = &*session,
+            ?streams,
+            declined = offer.declined.join("; "),
+            "a browser's offer is taken"
+        );
+        self.advance(now);
+        Ok(Answer { sdp: offer.answer(&sdp), resource, etag, streams, declined: offer.declined })
+    }
+
+    /// Takes a fragment of candidates; see [`super::Whip::patch`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn patch(&self, resource: &str, fragment: &str, if_match: Option<&str>) -> Result<(), WhipError> {
+        let peer = self.peers.get(resource).ok_or(WhipError::Unknown)?;
+        match if_match.map(str::trim) {
+            None => return Err(WhipError::Unconditional),
+            // That is how a client asks for a restart (RFC 9725, 4.3.3).
+            Some("*") => return Err(WhipError::Restart),
+            Some(tag) if tag != peer.etag => return Err(WhipError::Mismatch),
+            Some(_) => {}
+        }
+        let fragment = Fragment::read(fragment)?;
+        if fragment.candidates > self.limits.candidates {
+            return Err(WhipError::Fragment(format!("more than {} candidates", self.limits.candidates)));
+        }
+        if fragment.ice.is_some_and(|ice| ice != peer.ice) {
+            return Err(WhipError::Restart);
+        }
+        Ok(())
+    }
+
+    /// The session of a resource.
+    #[must_use]
+    pub fn session_of(&self, resource: &str) -> Option<&str> {
+        self.peers.get(resource).map(|peer| &*peer.session)
+    }
+
+    /// Sends one browser away. False: there is no such resource.
+    pub fn close(&mut self, resource: &str, reason: &str) -> bool {
+        let Some(mut peer) = self.peers.remove(resource) else { return false };
+        tracing::info!(session = &*peer.session, reason, "a browser's connection is over");
+        peer.end(reason, &mut self.out);
+        self.from.retain(|_, of| of != resource);
+        self.count();
+        true
+    }
+
+    /// Sends all browsers of a session away.
+    pub fn close_session(&mut self, session: &str, reason: &str) {
+        let of = self.peers.iter().filter(|(_, peer)| &*peer.session == session);
+        for resource in of.map(|(resource, _)| resource.clone()).collect::<Vec<_>>() {
+            self.close(&resource, reason);
+        }
+    }
+
+    /// Sends everybody away.
+    pub fn close_all(&mut self, reason: &str) {
+        while let Some(resource) = self.peers.keys().next().cloned() {
+            self.close(&resource, reason);
+        }
+    }
+
+    /// A datagram came to a socket.
+    pub fn receive(&mut self, now: Instant, socket: usize, from: SocketAddr, bytes: &[u8]) {
+        // A socket that stands for several addresses does not know which was meant; any of the family will do.
+        let own = self.addresses.iter().filter(|(_, of)| *of == socket).map(|(address, _)| *address);
+        let own = own.clone().find(|own| own.is_ipv4() == from.is_ipv4()).or_else(|| own.clone().next());
+        let received = own.and_then(|own| Receive::new(Protocol::Udp, from, own, bytes).ok());
+        let Some(received) = received else {
+            self.counters.strays.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        let input = Input::Receive(now, received);
+        let known =
+            self.from.get(&from).filter(|resource| self.peers.get(*resource).is_some_and(|p| p.accepts(&input)));
+        let whose = known.cloned().or_else(|| {
+            let whose = self.peers.iter().find(|(_, peer)| peer.accepts(&input)).map(|(resource, _)| resource.clone());
+            whose.inspect(|resource| _ = self.from.insert(from, resource.clone()))
+        });
+        match whose {
+            Some(resource) => self.handle(now, &resource, input),
+            None => _ = self.counters.strays.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+
+    /// Time went by.
+    pub fn advance(&mut self, now: Instant) {
+        let due = self.peers.iter().filter(|(_, peer)| peer.deadline() <= now);
+        for resource in due.map(|(resource, _)| resource.clone()).collect::<Vec<_>>() {
+            self.handle(now, &resource, Input::Timeout(now));
+        }
+    }
+
+    /// When [`Peers::advance`] is to be called at the latest.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.peers.values().map(Peer::deadline).min()
+    }
+
+    /// What is to be sent by now.
+    pub fn outgoing(&mut self) -> impl Iterator<Item = Outgoing> {
+        let socket = |from: SocketAddr| self.addresses.iter().find(|(address, _)| *address == from).map(|(_, of)| *of);
+        self.out.drain(..).filter_map(move |datagram| {
+            Some(Outgoing { socket: socket(datagram.from)?, to: datagram.to, bytes: datagram.bytes })
+        })
+    }
+
+    fn handle(&mut self, now: Instant, resource: &str, input: Input<'_>) {
+        let Some(peer) = self.peers.get_mut(resource) else { return };
+        if let Err(Over(reason)) = peer.handle(now, input, &mut self.out) {
+            self.close(resource, &reason);
+        }
+    }
+
+    fn count(&self) {
+        self.counters.peers.store(self.peers.len(), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+#[path = "peers_tests.rs"]
+mod tests;

@@ -1,0 +1,126 @@
+//! Browsers on simulated time: str0m on the other side, datagrams carried by hand.
+
+use std::time::Duration;
+
+use str0m::change::SdpPendingOffer;
+use str0m::media::{Direction, MediaKind};
+use str0m::{Candidate, Output, Rtc};
+
+use super::*;
+use crate::source::{Feed, pushed};
+use crate::time::monotonic;
+
+const OWN: &str = "192.0.2.1:4000";
+
+fn browser(now: Instant, address: SocketAddr) -> (Rtc, String, SdpPendingOffer) {
+    let mut rtc = Rtc::new(now);
+    rtc.add_local_candidate(Candidate::host(address, "udp").unwrap());
+    let mut changes = rtc.sdp_api();
+    changes.add_media(MediaKind::Audio, Direction::SendOnly, None, None, None);
+    let (offer, pending) = changes.apply().unwrap();
+    (rtc, offer.to_sdp_string(), pending)
+}
+
+fn peers() -> Peers {
+    Peers::new(Limits::default(), vec![(OWN.parse().unwrap(), 0)])
+}
+
+/// Carries datagrams both ways until `until`; gives the time.
+fn carry(peers: &mut Peers, rtc: &mut Rtc, address: SocketAddr, mut now: Instant, until: Instant) -> Instant {
+    while now < until {
+        peers.advance(now);
+        for Outgoing { socket, to, bytes } in peers.outgoing().collect::<Vec<_>>() {
+            assert_eq!((socket, to), (0, address));
+            let received = Receive::new(Protocol::Udp, OWN.parse().unwrap(), to, &bytes).unwrap();
+            rtc.handle_input(Input::Receive(now, received)).unwrap();
+            outgoing(rtc).iter().for_each(|bytes| peers.receive(now, 0, address, bytes));
+        }
+        rtc.handle_input(Input::Timeout(now)).unwrap();
+        outgoing(rtc).iter().for_each(|bytes| peers.receive(now, 0, address, bytes));
+        now += Duration::from_millis(10);
+    }
+    now
+}
+
+fn outgoing(rtc: &mut Rtc) -> Vec<Vec<u8>> {
+    let mut out = Vec::new();
+    loop {
+        match rtc.poll_output().unwrap() {
+            Output::Timeout(_) => return out,
+            Output::Transmit(transmit) => out.push(transmit.contents.to_vec()),
+            Output::Event(_) => {}
+        }
+    }
+}
+
+fn join(peers: &mut Peers, now: Instant, port: u16) -> (Rtc, SocketAddr, Answer, Feed) {
+    let address = SocketAddr::new("198.51.100.7".parse().unwrap(), port);
+    let (mut rtc, sdp, pending) = browser(now, address);
+    let (sender, feed) = pushed("a");
+    let answer = peers.offer(now, format!("session-{port}").into(), &sdp, sender).unwrap();
+    let parsed = str0m::change::SdpAnswer::from_sdp_string(&answer.sdp).unwrap();
+    rtc.sdp_api().accept_answer(pending, parsed).unwrap();
+    (rtc, address, answer, feed)
+}
+
+#[test]
+fn a_browser_that_vanished_is_freed_after_fifteen_seconds_and_no_sooner() {
+    let (mut peers, start) = (peers(), monotonic());
+    let (mut rtc, address, answer, _feed) = join(&mut peers, start, 5000);
+    let now = carry(&mut peers, &mut rtc, address, start, start + Duration::from_secs(60));
+    assert!(rtc.is_connected() && peers.counters().read().peers == 1, "it is there, without any media, for a minute");
+    // Its last word was a connectivity check, at most three seconds ago.
+    peers.advance(now + Duration::from_secs(12) - Duration::from_millis(100));
+    assert_eq!(peers.session_of(&answer.resource), Some("session-5000"));
+    assert!(peers.deadline().is_some_and(|at| at <= now + Duration::from_secs(15)));
+    peers.advance(now + Duration::from_secs(15));
+    assert_eq!((peers.session_of(&answer.resource), peers.counters().read().peers), (None, 0));
+    assert!(peers.from.is_empty() && peers.deadline().is_none(), "nothing of it is left");
+}
+
+#[test]
+fn an_offer_that_nobody_follows_up_is_freed() {
+    let (mut peers, start) = (peers(), monotonic());
+    let (_rtc, _, answer, _feed) = join(&mut peers, start, 5000);
+    peers.advance(start + Duration::from_secs(14));
+    assert!(peers.session_of(&answer.resource).is_some());
+    peers.advance(start + Duration::from_secs(15));
+    assert!(peers.session_of(&answer.resource).is_none());
+}
+
+#[test]
+fn datagrams_of_nobody_are_counted_and_answered_with_nothing() {
+    let (mut peers, start) = (peers(), monotonic());
+    let (mut rtc, address, _answer, _feed) = join(&mut peers, start, 5000);
+    let now = carry(&mut peers, &mut rtc, address, start, start + Duration::from_secs(2));
+    let stranger = "203.0.113.9:9".parse().unwrap();
+    let (_, sdp, _) = browser(start, stranger);
+    let _ = peers.outgoing().count();
+    assert_eq!(peers.counters().read().strays, 0);
+    let strays: [&[u8]; 5] = [b"", b"hello", &[0; 20], &[128; 1200], sdp.as_bytes()];
+    for bytes in strays {
+        peers.receive(now, 0, stranger, bytes);
+    }
+    assert_eq!(peers.counters().read().strays, 5);
+    assert_eq!(peers.outgoing().count(), 0);
+    // Nor does garbage from a browser's own address end its connection.
+    for bytes in strays {
+        peers.receive(now, 0, address, bytes);
+    }
+    carry(&mut peers, &mut rtc, address, now, now + Duration::from_secs(5));
+    assert_eq!(peers.counters().read().peers, 1);
+}
+
+#[test]
+fn only_so_many_browsers_may_be_there_and_each_has_its_own() {
+    let mut peers = Peers::new(Limits { peers: 2, ..Limits::default() }, vec![(OWN.parse().unwrap(), 0)]);
+    let start = monotonic();
+    let (_one, _, first, _feed) = join(&mut peers, start, 5000);
+    let (_two, _, second, _feed2) = join(&mut peers, start, 5001);
+    assert!(first.resource != second.resource && first.etag != second.etag && first.resource.len() == 32);
+    let (_, sdp, _) = browser(start, "198.51.100.7:5002".parse().unwrap());
+    let (sender, _feed3) = pushed("c");
+    assert_eq!(peers.offer(start, "c".into(), &sdp, sender), Err(WhipError::Full(2)));
+    assert!(peers.close(&first.resource, "test") && !peers.close(&first.resource, "test"));
+    let (_three, ..) = join(&mut peers, start, 5002);
+}
