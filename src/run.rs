@@ -154,7 +154,8 @@ pub async fn run_anew(
     drive(config, anew, None, events, stop).await
 }
 
-/// [`run_anew`], which also takes commands, and goes on without any source: it ends only when `stop` resolves.
+/// [`run_anew`], which also takes commands, and goes on without any source: it ends only when `stop` resolves. A panel is
+/// examined before the first command is obeyed.
 ///
 /// # Errors
 /// Something that is needed before anything runs is not there.

@@ -10,6 +10,7 @@
 
 mod bah;
 mod books;
+mod browser;
 mod canary;
 mod cli;
 mod conformance;
@@ -31,9 +32,11 @@ mod reload;
 mod replicas;
 mod rtsps;
 mod screen;
+mod serve;
 mod servers;
 mod tidy;
 mod watch_file;
 mod watch_rtsp;
 mod whip;
+mod whip_chromium;
 mod wire;

@@ -176,7 +176,7 @@ impl Reader {
         self.with(|db| {
             db.prepare_cached(
                 "SELECT seq, json FROM event WHERE session = ?1 AND EXISTS
-                    (SELECT 1 FROM json_each(?2) AS kind WHERE substr(type, 1, length(kind.value)) = kind.value)
+                    (SELECT 1 FROM json_each(?2) AS kind WHERE substr(event.type, 1, length(kind.value)) = kind.value)
                  ORDER BY seq DESC LIMIT 1",
             )?
             .query_row(params![session, kinds], |row| Ok((unsigned(row, 0)?, text(row, 1)?)))
