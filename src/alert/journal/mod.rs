@@ -354,6 +354,10 @@ impl<T: Send, F: FnMut(&Connection) -> Result<T, JournalError> + Send> Work for 
     fn folds(&self) -> bool {
         self.folds
     }
+
+    fn matters(&self) -> bool {
+        self.reply.is_some() || self.folds
+    }
 }
 
 #[cfg(test)]

@@ -104,6 +104,8 @@ pub(super) trait Work: Send {
     fn folds(&self) -> bool {
         false
     }
+    /// Whether somebody waits for it.
+    fn matters(&self) -> bool;
 }
 
 /// One place in the queue.
@@ -114,6 +116,20 @@ pub(super) enum Job {
     Hole { first: u64, last: u64, at: Timestamp },
     /// Anything else.
     Work(Box<dyn Work>),
+}
+
+impl Job {
+    /// Whether it has to survive a power cut: anything somebody waits for, but windows and the like.
+    pub(super) fn matters(&self) -> bool {
+        match self {
+            Self::Events(entries, _) => entries.iter().any(|entry| {
+                let kinds = ["ah.alert.", "ah.episode.", "ah.session."];
+                kinds.iter().any(|kind| entry.kind.starts_with(kind))
+            }),
+            Self::Hole { .. } => false,
+            Self::Work(work) => work.matters(),
+        }
+    }
 }
 
 /// A sink's part.

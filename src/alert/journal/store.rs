@@ -34,7 +34,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, JournalError> {
 
 fn prepare(db: &mut Connection) -> Result<(), rusqlite_migration::Error> {
     db.busy_timeout(BUSY)?;
-    // A commit survives the death of the process by WAL alone; FULL makes it survive the machine's too.
+    // A commit survives the death of the process by WAL alone; FULL makes it survive the machine's too. The writer chooses.
     db.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;")?;
     Migrations::from_slice(MIGRATIONS).to_latest(db)
 }

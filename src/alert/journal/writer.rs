@@ -25,6 +25,8 @@ pub struct Writer {
     pub(super) shared: std::sync::Arc<Shared>,
     /// Numbers below this are this run's.
     pub(super) reserved: u64,
+    /// Whether a commit waits for the disk.
+    synced: bool,
     /// How long what is kept, and when that is looked at next.
     keep: Option<(JournalConfig, Instant)>,
     /// Held as long as the writer lives: only one service can have a journal.
@@ -139,6 +141,13 @@ impl Writer {
 
     fn try_commit(&mut self, batch: &mut [Job]) -> Result<Vec<(usize, JournalError)>, rusqlite::Error> {
         let mut failures = Vec::new();
+        // Windows come all the time and survive the death of the process as they are. What matters waits until the disk has
+        // it, and all before it.
+        let sync = batch.iter().any(Job::matters);
+        if sync != self.synced {
+            self.db.execute_batch(if sync { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = NORMAL" })?;
+            self.synced = sync;
+        }
         self.db.execute_batch("BEGIN IMMEDIATE")?;
         let next = self.shared.lock().next_seq;
         let mut reserved = self.reserved;
@@ -271,7 +280,7 @@ pub(super) fn begin(path: &Path, shared: std::sync::Arc<Shared>) -> Result<Write
     let mut state = shared.lock();
     (state.next_seq, state.handed) = (begun.first, begun.first - 1);
     drop(state);
-    Ok(Writer { db, shared, reserved: begun.first + store::RESERVED, keep: None, _lock: lock })
+    Ok(Writer { db, shared, reserved: begun.first + store::RESERVED, synced: true, keep: None, _lock: lock })
 }
 
 /// A file beside it, locked as long as it is open, by whatever way its holder ends.

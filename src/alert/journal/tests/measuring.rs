@@ -17,11 +17,14 @@ fn percentile(times: &[Duration], share: usize) -> f64 {
 #[ignore = "measures; asserts nothing about time"]
 #[allow(clippy::disallowed_methods, reason = "a test's own tasks")]
 async fn record_under_sixteen_writers() {
-    let window = fixtures::panel_session().remove(2);
-    for mode in ["FULL", "NORMAL", "FULL", "NORMAL"] {
-        let change = |writer: &Writer| writer.db.execute_batch(&format!("PRAGMA synchronous = {mode}")).unwrap();
-        let rig = start(tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR").to_owned() + "/target").unwrap(), change);
-        rig.journal.set_routes(vec![route("desk", &["window"])]);
+    let of = |kind: &str| {
+        let mut events = fixtures::panel_session().into_iter();
+        events.find(|event| crate::alert::event::type_of(&event.kind) == kind).unwrap()
+    };
+    let (window, alert) = (of("ah.window.judged.v1"), of("ah.alert.raised.v1"));
+    for (mode, window) in [("alerts (FULL)", &alert), ("windows (NORMAL)", &window)].repeat(2) {
+        let rig = start(tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR").to_owned() + "/target").unwrap(), |_| {});
+        rig.journal.set_routes(vec![route("desk", &["alert"])]);
         let begin = monotonic();
         let writers: Vec<_> = (0..WRITERS)
             .map(|writer| {
