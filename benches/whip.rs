@@ -154,13 +154,7 @@ pub fn child(participants: &str, base_url: &str) {
         let feeds: Vec<_> = (0..participants.parse().expect("a number")).map(|n: usize| pushed(&n.to_string())).collect();
         config.sources = feeds
             .iter()
-            .map(|(_, feed)| SourceConfig {
-                name: feed.name().into(),
-                input: Input::Pushed(feed.clone()),
-                pipeline: None,
-                realtime: false,
-                once: false,
-            })
+            .map(|(_, feed)| SourceConfig::added(feed.name().into(), Input::Pushed(feed.clone())))
             .collect();
         let whip = whip("127.0.0.1:0".parse().expect("an address"), &[], Limits::default()).await.expect("a port");
         let (sender, mut events) = mpsc::channel(1024);
@@ -180,7 +174,7 @@ pub fn child(participants: &str, base_url: &str) {
         });
         let (_running, stop) = oneshot::channel::<()>();
         tokio::spawn(async move { run(&config, sender, async { _ = stop.await }).await });
-        let mut lines = tokio::task::spawn_blocking(|| std::io::stdin().lock().lines()).await.expect("input");
+        let mut lines = std::io::stdin().lines();
         while let Some(Ok(line)) = lines.next() {
             let question: Value = serde_json::from_str(&line).expect("JSON");
             let answer = match question["join"].as_u64() {

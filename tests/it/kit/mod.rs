@@ -8,6 +8,7 @@
 //! - [`senses`]: how it answers the canary.
 //! - [`encoded`]: the encoded media of a recording; [`station`]: a source that it is pushed into; [`peer`]: a browser;
 //!   [`chromium`]: a real one.
+//! - [`service`]: `ahwatch serve`, and a client of its API.
 //! - [`rtsp`]: a camera. [`pulse`]: microphones. [`pipewire`]: a webcam. [`proxy`]: a bad network. [`run`]: the program itself, as a user runs it;
 //!   [`tty`]: on a terminal.
 //!
@@ -44,6 +45,7 @@ pub mod rtsp;
 pub mod run;
 pub mod scenes;
 pub mod senses;
+pub mod service;
 pub mod station;
 pub mod tones;
 pub mod tty;
