@@ -31,7 +31,7 @@ test: setup-test ## format, clippy with and without features, all tests, docs
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 	@echo "make test: all of it passed"
 
-conformance: ## the client before the real vLLM and ms-swift, on CPU (7.6 GB on disk once, then some 25 minutes; ONLY=TOPIC,...)
+conformance: ## the client before the real vLLM and ms-swift, on CPU (7.6 GB on disk once, then some 40 minutes; ONLY=TOPIC,...)
 	@scripts/setup.sh --test --conformance
 	@tests/conformance/setup.sh
 	@RUST_BACKTRACE=0 cargo test --locked --test it conformance:: -- --ignored --test-threads=1 --nocapture

@@ -28,14 +28,21 @@ test_packages=(
     mosquitto                                                       # the MQTT broker of the tests
     python3-venv                                                    # the reference library of webhooks
     ffmpeg python3-yaml                                             # benches: what the published scripts use
+    chromium                                                        # a real browser, for the pages
 )
+# Any node from 18 on will do; Debian's only where there is none.
+command -v npm >/dev/null || test_packages+=(nodejs npm)
 conformance_packages=(
     python3-venv ffmpeg libnuma1                                    # vLLM and ms-swift on CPU, and the media of training
 )
 
+tests=0
 for argument in "$@"; do
     case "$argument" in
-    --test) packages+=("${test_packages[@]}") ;;
+    --test)
+        tests=1
+        packages+=("${test_packages[@]}")
+        ;;
     --conformance) packages+=("${conformance_packages[@]}") ;;
     *)
         echo "setup: unknown argument $argument (known: --test, --conformance)" >&2
@@ -86,3 +93,8 @@ for argument in "$@"; do
             echo "setup: Python's standardwebhooks could not be installed; its test will be skipped"
     fi
 done
+
+# Playwright without a browser of its own, for the tests of the pages.
+if [ "$tests" = 1 ] && ! [ tests/web/node_modules/.package-lock.json -nt tests/web/package-lock.json ]; then
+    npm ci --prefix tests/web --no-audit --no-fund --loglevel error && touch tests/web/node_modules/.package-lock.json
+fi

@@ -98,7 +98,7 @@ fn table(difference: &Difference) -> String {
     }
     let mut text = format!("session {} of {}\n{table}\n", difference.session, difference.source);
     for note in &difference.notes {
-        text += &format!("note: {note}\n");
+        text = text + "note: " + note + "\n";
     }
     text
 }

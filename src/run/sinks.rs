@@ -26,7 +26,7 @@ pub struct Sinks {
 #[derive(Debug)]
 struct Running {
     config: SinkConfig,
-    _running: oneshot::Sender<()>,
+    _until: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
 
@@ -70,7 +70,7 @@ impl Sinks {
                 }
                 transport.close().await;
             });
-            self.running.push(Running { config: config.clone(), _running: running, task });
+            self.running.push(Running { config: config.clone(), _until: running, task });
         }
     }
 

@@ -19,7 +19,7 @@ use crate::kit::wait_until;
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Sends its camera and microphone, the pictures in the codec of the address.
-const PAGE: &str = r#"<!doctype html><title>join</title><script>
+const PAGE: &str = r"<!doctype html><title>join</title><script>
 (async () => {
   const media = await navigator.mediaDevices.getUserMedia({audio: true, video: {width: 640, height: 480}});
   const peer = new RTCPeerConnection();
@@ -35,7 +35,7 @@ const PAGE: &str = r#"<!doctype html><title>join</title><script>
   if (!reply.ok) throw new Error(await reply.text());
   await peer.setRemoteDescription({type: 'answer', sdp: await reply.text()});
 })().catch(error => fetch('/failed', {method: 'POST', body: String(error)}));
-</script>"#;
+</script>";
 
 #[test]
 fn chromium_joins_in_either_codec_and_its_windows_come_out() {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, params};
 
+use super::rows::int;
 use super::store::{delete_events, ms};
 use super::types::JournalError;
 use crate::config::JournalConfig;
@@ -68,7 +69,7 @@ pub(super) fn step(db: &mut Connection, cutoffs: &Cutoffs, now: Timestamp) -> ru
              AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.seq = event.seq AND state = 'pending')
              ORDER BY seq LIMIT ?3",
         )?
-        .query_map(params![ms(cutoffs.events), ms(cutoffs.alerts), STEP as i64], |row| row.get(0))?
+        .query_map(params![ms(cutoffs.events), ms(cutoffs.alerts), int(STEP)], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
     let list = serde_json::to_string(&seqs).unwrap_or_default();
     let these = "seq IN (SELECT value FROM json_each(?1))";

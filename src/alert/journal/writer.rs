@@ -279,11 +279,12 @@ fn lock(path: &Path) -> Result<std::fs::File, JournalError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let wrong = |what: String| JournalError::Open { path: path.display().to_string(), what };
-    let file = std::fs::File::create(&name).map_err(|error| wrong(error.to_string()))?;
+    let remedy = "name another file in [journal] path";
+    let file = std::fs::File::create(&name).map_err(|error| wrong(format!("{error}; {remedy}")))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(std::fs::TryLockError::WouldBlock) => {
-            Err(wrong("another ahwatch has it; end that one, or name another file in [journal] path".to_owned()))
+            Err(wrong(format!("another ahwatch has it; end that one, or {remedy}")))
         }
         Err(std::fs::TryLockError::Error(error)) => Err(wrong(error.to_string())),
     }

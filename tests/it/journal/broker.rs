@@ -72,7 +72,7 @@ fn subscribe(port: u16) -> std::sync::Arc<std::sync::Mutex<Vec<(String, String)>
             match events.poll().await {
                 Ok(Event::Incoming(Packet::ConnAck(_))) => client.try_subscribe("ah/#", QoS::AtLeastOnce).unwrap(),
                 Ok(Event::Incoming(Packet::SubAck(_))) => {
-                    kept.lock().unwrap().push((String::new(), "subscribed".into()))
+                    kept.lock().unwrap().push((String::new(), "subscribed".into()));
                 }
                 Ok(Event::Incoming(Packet::Publish(it))) => {
                     kept.lock().unwrap().push((it.topic, String::from_utf8(it.payload.to_vec()).unwrap()));

@@ -20,7 +20,7 @@ pub struct Service {
     file: PathBuf,
     runtime: tokio::runtime::Runtime,
     http: reqwest::Client,
-    _dir: Option<tempfile::TempDir>,
+    kept: Option<tempfile::TempDir>,
 }
 
 /// An answer.
@@ -100,7 +100,7 @@ impl Service {
     pub fn start(config: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut service = Self::start_in(dir.path(), config);
-        service._dir = Some(dir);
+        service.kept = Some(dir);
         service
     }
 
@@ -120,7 +120,7 @@ impl Service {
         });
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        Self { run, url, file, runtime, http, _dir: None }
+        Self { run, url, file, runtime, http, kept: None }
     }
 
     /// Its configuration file.

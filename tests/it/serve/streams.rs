@@ -47,13 +47,13 @@ fn metrics_count_what_the_events_say() {
     let windows = events.told().iter().filter(|told| !told.data["data"]["window"].is_null()).count();
     let text = service.get("/metrics", &token).ok();
     assert!(text.header("content-type").starts_with("application/openmetrics-text"));
-    let counted: f64 = text
+    let counted: usize = text
         .text
         .lines()
         .filter(|line| line.starts_with("ahwatch_windows_total{"))
-        .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
+        .map(|line| line.rsplit(' ').next().unwrap().parse::<usize>().unwrap())
         .sum();
-    assert_eq!(counted, windows as f64, "{}", text.text);
+    assert_eq!(counted, windows, "{}", text.text);
     // Each is documented.
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/serve.md")).unwrap();
     let names = text.text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
