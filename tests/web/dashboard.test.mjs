@@ -102,7 +102,7 @@ test("windows appear as they are judged, and once each after a lost connection",
   await page.locator("#link.away").waitFor();
   mock.tell(one.next("absent"));
   mock.tell(one.next("lost"));
-  await until(async () => (await windows(page)) === told(), "what happened meanwhile", 15_000);
+  await until(async () => (await windows(page)) === told(), "what happened meanwhile", 30_000);
   await page.locator("#link:not(.away)").waitFor();
   await slider(page).focus();
   assert.match(await slider(page).getAttribute("aria-valuetext"), /lost: every judge abstained/);
@@ -113,11 +113,11 @@ test("a service that refuses the stream is asked again, from where it broke off"
   mock.streamsRefused = true;
   mock.cut();
   await page.locator("#link.away").waitFor();
-  await until(async () => (await later(page), mock.log.filter(({ path }) => path === "/v1/sessions/s-1/events").length > 1), "it asks again", 15_000);
+  await until(async () => (await later(page), mock.log.filter(({ path }) => path === "/v1/sessions/s-1/events").length > 1), "it asks again", 30_000);
   await shot(page, "connection-lost");
   mock.streamsRefused = false;
   mock.tell(mock.sessions.get("s-1").next("present"));
-  await until(async () => (await later(page), (await windows(page)) === told()), "the window that came meanwhile", 20_000);
+  await until(async () => (await later(page), (await windows(page)) === told()), "the window that came meanwhile", 30_000);
   const streams = mock.log.filter(({ path }) => path === "/v1/sessions/s-1/events");
   assert.deepEqual([streams[0].query.get("after"), Number(streams.at(-1).query.get("after")) > 100], ["0", true]);
 });
@@ -363,5 +363,5 @@ test("a service that is away is told, and a token that expires leads to the sign
   mock.broken = () => null;
   mock.tokens.clear();
   await later(page);
-  await page.getByLabel("Token").waitFor({ timeout: 20_000 });
+  await page.getByLabel("Token").waitFor({ timeout: 30_000 });
 });

@@ -246,11 +246,11 @@ test("a lost connection is told and comes back by itself", async () => {
   const answer = mock.answer;
   mock.answer = async () => null;
   await other.drop();
-  await page.locator("#state[data-state=away]").waitFor({ timeout: 15_000 });
+  await page.locator("#state[data-state=away]").waitFor({ timeout: 30_000 });
   await shot(page, "join-away");
-  await until(async () => (await later(page), offers() > 1), "it tries again", 15_000);
+  await until(async () => (await later(page), offers() > 1), "it tries again", 30_000);
   mock.answer = answer;
-  await page.locator("#state[data-state=on]").waitFor({ timeout: 15_000 });
+  await page.locator("#state[data-state=on]").waitFor({ timeout: 30_000 });
 });
 
 test("what the operator does is seen: pause, resume, end", async () => {

@@ -28,7 +28,7 @@ export async function open(browser, { viewport = DESKTOP, scheme = "light", perm
   const context = await browser.newContext({ viewport, colorScheme: scheme, permissions, locale, timezoneId: "UTC", ...rest });
   if (token) await context.addCookies([{ name: "ahwatch", value: token, url: origin, httpOnly: true, sameSite: "Strict" }]);
   const page = await context.newPage();
-  page.setDefaultTimeout(10_000);
+  page.setDefaultTimeout(30_000);
   page.complaints = [];
   page.on("pageerror", (error) => page.complaints.push(String(error)));
   page.on("console", (message) => {
@@ -58,7 +58,7 @@ export function tooWide(page) {
 }
 
 /** Waits until `condition` holds; fails with its last value. */
-export async function until(condition, what, ms = 8_000) {
+export async function until(condition, what, ms = 30_000) {
   const end = Date.now() + ms;
   let last;
   while (Date.now() < end) {

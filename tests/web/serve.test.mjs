@@ -15,7 +15,7 @@ import { PHONE, launch, open, shot, tooWide, until, violations } from "./kit.mjs
 const run = promisify(execFile);
 const AHWATCH = process.env.AHWATCH;
 const SAMPLE = fileURLToPath(new URL("../../examples/media/interview.mp4", import.meta.url));
-const SLOW = 30_000; // windows are five seconds, and machines are busy
+const SLOW = 60_000; // windows are five seconds, and machines are busy
 
 let dir, service, url, token, browser;
 
