@@ -1,6 +1,6 @@
 //! The scorecard: what was expected, what was measured, whether it is so.
 
-use std::fmt::{Debug, Display};
+use std::fmt::{Debug, Display, Write as _};
 
 use comfy_table::{Table, presets};
 
@@ -11,6 +11,16 @@ enum Mark {
     Wrong,
     /// Measured and stated; nothing is expected.
     Stated,
+}
+
+impl Mark {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Wrong => "WRONG",
+            Self::Stated => "-",
+        }
+    }
 }
 
 /// All rows so far.
@@ -38,6 +48,27 @@ impl Card {
         self.rows.iter().filter(|(mark, _)| *mark == Mark::Wrong).count()
     }
 
+    /// As a page of the documentation, a table a server. `when` is the day, `versions` what ran.
+    pub fn page(&self, when: &str, versions: &str) -> String {
+        let mut text = format!(
+            "# What `make conformance` said\n\nWritten by `make conformance RECORD=1`, which keeps a run from start to end in which all is as expected. \
+             {when}: {versions}. {} rows.\n\nWhat each topic proves, and what none can (a GPU, real weights, accuracy), is in \
+             [tests/conformance](../tests/conformance/README.md). `-` is measured and stated; nothing is expected of it.\n",
+            self.rows.len()
+        );
+        let cell = |text: &str| text.replace('|', "\\|").replace('\n', " ");
+        let mut on = "";
+        for (mark, [server, topic, what, expected, measured]) in &self.rows {
+            if on != server {
+                let _ = write!(text, "\n## {server}\n\n| check | expected | measured | |\n|---|---|---|---|\n");
+                on = server;
+            }
+            let (what, expected, measured) = (cell(what), cell(expected), cell(measured));
+            let _ = writeln!(text, "| {topic}: {what} | {expected} | {measured} | {} |", mark.word());
+        }
+        text
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.rows.len()
@@ -52,12 +83,7 @@ impl Display for Card {
             .force_no_tty()
             .set_header(["server", "check", "expected", "measured", "ok"]);
         for (mark, [on, topic, what, expected, measured]) in &self.rows {
-            let word = match mark {
-                Mark::Ok => "ok",
-                Mark::Wrong => "WRONG",
-                Mark::Stated => "-",
-            };
-            table.add_row([on, &format!("{topic}: {what}"), expected, measured, word]);
+            table.add_row([on, &format!("{topic}: {what}"), expected, measured, mark.word()]);
         }
         write!(f, "{table}")
     }
@@ -82,5 +108,8 @@ mod tests {
         assert_eq!((card.len(), card.wrong()), (3, 1));
         let text = card.to_string();
         assert!(text.contains("| 66 ") && text.contains("WRONG") && text.contains("stated"), "{text}");
+        let page = card.page("2026-01-02", "vLLM 1");
+        assert!(page.contains("## vllm\n") && page.contains("| tokens: audio | 65 | 66 | WRONG |"), "{page}");
+        assert!(page.contains("2026-01-02: vLLM 1. 3 rows") && page.matches("## ").count() == 2, "{page}");
     }
 }

