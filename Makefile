@@ -1,5 +1,5 @@
 # `make help` lists the targets. All can be repeated, and need no network once they have run.
-.PHONY: help setup setup-test demo test conformance conformance-clean audit bench bench-prepare
+.PHONY: help setup setup-test demo serve-demo api-test test conformance conformance-clean audit bench bench-prepare
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -15,6 +15,14 @@ demo: setup ## build, then watch the sample recording with the embedded cue inde
 	./target/release/ahwatch watch --plain --judge cues examples/media/interview.mp4
 
 # Without features it is checked, not tested: the one test that is only there then has a unit test beside it that always runs.
+serve-demo: setup ## build, then the service with the embedded cue index: a browser joins, the dashboard shows it
+	cargo build --release --locked
+	@scripts/serve-demo.sh
+
+api-test: setup-test ## the HTTP API before schemathesis, which asks it what its description allows and what not
+	cargo build --locked
+	@scripts/api-test.sh
+
 test: setup-test ## format, clippy with and without features, all tests, docs
 	cargo fmt --check
 	cargo clippy --locked --all-targets --all-features -- -D warnings
@@ -23,7 +31,7 @@ test: setup-test ## format, clippy with and without features, all tests, docs
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 	@echo "make test: all of it passed"
 
-conformance: ## the client before the real vLLM and ms-swift, on CPU (7.6 GB on disk once, then some 25 minutes; ONLY=TOPIC,...)
+conformance: ## the client before the real vLLM and ms-swift, on CPU (7.6 GB on disk once, then some 40 minutes; ONLY=TOPIC,...)
 	@scripts/setup.sh --test --conformance
 	@tests/conformance/setup.sh
 	@RUST_BACKTRACE=0 cargo test --locked --test it conformance:: -- --ignored --test-threads=1 --nocapture

@@ -1,12 +1,12 @@
 //! What watching costs: CPU, bytes, memory, latency. `make bench`, or `cargo bench -- NAME...` with some of
-//! `cost codecs training memory latency vga qvga start isolation`.
+//! `cost codecs training memory latency vga qvga start isolation participants`.
 //!
 //! Prints tables; judges nothing and is not run in CI. Every table says what was measured, on what data, how often, and by
 //! which metric. CPU is user + system time of a process of its own, so other load disturbs it little; latency it disturbs.
 //!
 //! - `cost`: a recording decoded and cut, against its plain decoding. `codecs`: a window's pictures as JPEG and as H.264;
 //!   `training`: how well the published preparation keeps them. `live`: memory and latency of the program on cameras. `many`:
-//!   many of them at once.
+//!   many of them at once; `whip`: participants' browsers.
 //! - `recordings`: the media. `process`: processes and their CPU and memory. `table`: what is printed.
 
 #![allow(clippy::disallowed_methods, reason = "measures with threads and clocks of its own")]
@@ -28,6 +28,7 @@ mod process;
 mod recordings;
 mod table;
 mod training;
+mod whip;
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
@@ -36,7 +37,7 @@ fn main() {
     {
         return child(rest);
     }
-    let parts: [(&str, fn()); 9] = [
+    let parts: [(&str, fn()); 10] = [
         ("cost", cost::run),
         ("codecs", codecs::run),
         ("training", training::run),
@@ -46,6 +47,7 @@ fn main() {
         ("qvga", many::qvga),
         ("start", many::start),
         ("isolation", many::isolation),
+        ("participants", whip::participants),
     ];
     let wrong: Vec<&String> = args.iter().filter(|arg| !parts.iter().any(|(name, _)| name == arg)).collect();
     if !wrong.is_empty() {
@@ -64,6 +66,7 @@ fn main() {
 fn child(args: &[String]) {
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["cost", variant, path] => cost::child(variant, path.as_ref()),
+        ["whip", participants, base_url] => whip::child(participants, base_url),
         ["codecs", variant, quality, path] => codecs::child(variant, quality, path.as_ref()),
         _ => panic!("no child {args:?}"),
     }

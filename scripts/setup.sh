@@ -25,6 +25,8 @@ test_packages=(
     pulseaudio pulseaudio-utils                                     # their microphones
     pipewire wireplumber dbus gstreamer1.0-tools                    # their webcam
     strace                                                          # who watches what they write
+    mosquitto                                                       # the MQTT broker of the tests
+    python3-venv                                                    # the reference library of webhooks
     ffmpeg python3-yaml                                             # benches: what the published scripts use
 )
 conformance_packages=(
@@ -76,3 +78,11 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 scripts/fetch_onnxruntime.sh
+
+# The reference library that webhooks are verified by; without it that part of a test is skipped, and says so.
+for argument in "$@"; do
+    if [ "$argument" = --test ] && [ ! -x target/webhook-python/bin/python ]; then
+        { python3 -m venv target/webhook-python && target/webhook-python/bin/pip install -q standardwebhooks==1.1.0; } ||
+            echo "setup: Python's standardwebhooks could not be installed; its test will be skipped"
+    fi
+done

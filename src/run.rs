@@ -14,7 +14,8 @@
 //!   to them. `prepare`: from the configuration to what a source runs with. `guarding`: the task that looks after a panel.
 //!   `output`: the thread that writes events. `signals`: what the system asks. [`terminal`]: the live screen's.
 //!   `jobs`, `eval`: recordings in parallel, offline.
-//! - [`serve`]: the service's topology. `journal`: the thread that writes the journal. `whip`: the sockets of browsers that join.
+//! - [`serve`]: the service's topology. `journal`: the thread that writes the journal. `sinks`: a task for
+//!   each receiver. `whip`: the sockets of browsers that join.
 
 #![allow(clippy::disallowed_methods, reason = "this is the place that the bans on spawning point to")]
 
@@ -30,6 +31,7 @@ mod output;
 mod prepare;
 pub mod serve;
 mod signals;
+mod sinks;
 pub mod terminal;
 mod whip;
 
@@ -50,6 +52,7 @@ pub use jobs::{in_parallel, interruptible, play};
 pub use journal::journal;
 pub use output::printer;
 pub use signals::{hangups, interrupted};
+pub use sinks::Sinks;
 pub use whip::whip;
 
 use crate::alert::Event;
@@ -151,7 +154,8 @@ pub async fn run_anew(
     drive(config, anew, None, events, stop).await
 }
 
-/// [`run_anew`], which also takes commands, and goes on without any source: it ends only when `stop` resolves.
+/// [`run_anew`], which also takes commands, and goes on without any source: it ends only when `stop` resolves. A panel is
+/// examined before the first command is obeyed.
 ///
 /// # Errors
 /// Something that is needed before anything runs is not there.

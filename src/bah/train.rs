@@ -1,9 +1,11 @@
 //! Training by ms-swift, as a child process: a recipe becomes a command, and its log progress.
 //!
 //! - `recipe`: Table I as data. `preflight`: what is missing, before anything starts. `progress`: the log and its picture.
+//! - `fingerprint`: what the trained model says of the built-in clips, to compare with what is served.
 //!
 //! Nothing is trained here. Several GPUs and nodes are ms-swift's own matter (`NPROC_PER_NODE`, `--set deepspeed=zero3`).
 
+mod fingerprint;
 mod preflight;
 mod progress;
 mod recipe;
@@ -13,7 +15,7 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
@@ -21,8 +23,9 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::time::monotonic;
 
-pub use preflight::{Machine, enough, machine, other_versions, rows};
+pub use preflight::{Asked, Machine, Rows, enough, machine, other_versions, packages, rows};
 pub use progress::{Log, plot};
+use recipe::FINGERPRINT;
 pub use recipe::{Recipe, SHIPPED};
 
 /// How often the log is looked at.
@@ -47,6 +50,8 @@ pub struct Training {
     pub val: Option<PathBuf>,
     /// Where checkpoints go.
     pub out: PathBuf,
+    /// What the rows ask: a judge is asked the same.
+    pub asked: Asked,
 }
 
 /// How it ended.
@@ -118,44 +123,42 @@ impl Training {
         let copy = file.try_clone().map_err(|e| unwritable(&output, e))?;
         let mut command = Command::new(&self.swift);
         command.args(self.arguments()).envs(&self.recipe.environment).stdin(Stdio::null()).stdout(file).stderr(copy);
-        // Relative paths in rows start at their folder. A group of its own: Ctrl-C reaches it through us alone, once.
-        command
-            .current_dir(self.rows.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")))
-            .process_group(0);
-        let child = command.spawn().map_err(|e| format!("{}: cannot be run: {e}", self.swift.display()))?;
-        let mut child = Group(child);
+        // Relative paths in rows start at their folder.
+        command.current_dir(self.rows.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")));
         let logging = self.out.join("logging.jsonl");
-        let mut stopping = None;
-        let status = loop {
-            if let Some(status) = child.0.try_wait().map_err(|e| format!("the training was lost: {e}"))? {
-                break status;
-            }
-            tick(&Log::read(&logging));
-            match stopping {
-                None => {
-                    if stop.recv_timeout(LOOK) == Err(RecvTimeoutError::Disconnected) {
-                        child.signal(Signal::INT);
-                        stopping = Some(monotonic());
-                    }
-                }
-                Some(asked) => {
-                    if asked.elapsed() > GRACE {
-                        child.signal(Signal::KILL);
-                    }
-                    // A disconnected channel waits no more.
-                    let _ = crossbeam_channel::never::<()>().recv_timeout(LOOK);
-                }
-            }
-        };
-        // Workers that outlive their parent hold the GPU.
-        child.signal(Signal::KILL);
+        let ended = run_group(command, &self.swift.display().to_string(), stop, || tick(&Log::read(&logging)))?;
         let log = Log::read(&logging);
         plot(&log, &self.out.join("loss.svg"))?;
         let checkpoint = newest_checkpoint(&self.out);
-        if stopping.is_none() && !status.success() {
-            return Err(format!("ms-swift failed ({status}); the end of {}:\n{}", output.display(), end_of(&output)));
+        if !ended.stopped && !ended.status.success() {
+            let (status, end) = (ended.status, end_of(&output));
+            return Err(format!("ms-swift failed ({status}); the end of {}:\n{end}", output.display()));
         }
-        Ok(Trained { checkpoint, stopped: stopping.is_some() && !status.success(), log })
+        Ok(Trained { checkpoint, stopped: ended.stopped, log })
+    }
+
+    /// The prompt of the judge's table: a shipped one's name, else the file that the rows' question is written to.
+    fn prompt(&self) -> Result<&'static str, PathBuf> {
+        let ends = ['\n', '\r'];
+        let question = self.asked.question.trim_end_matches(ends);
+        let shipped = crate::judge::prompt::SHIPPED.iter().find(|(_, text)| text.trim_end_matches(ends) == question);
+        shipped.map(|(name, _)| *name).ok_or_else(|| self.out.join("prompt.txt"))
+    }
+
+    /// Writes [`Training::judge_table`] to `judge.toml`, and the prompt beside it if none that is shipped was trained.
+    ///
+    /// # Errors
+    /// Names the file that could not be written.
+    pub fn write_judge(&self, checkpoint: &Path) -> Result<PathBuf, String> {
+        let write = |path: &Path, text: &str| {
+            std::fs::write(path, text).map_err(|e| format!("{}: could not be written: {e}", path.display()))
+        };
+        if let Err(file) = self.prompt() {
+            write(&file, &format!("{}\n", self.asked.question))?;
+        }
+        let table = self.out.join("judge.toml");
+        write(&table, &self.judge_table(checkpoint))?;
+        Ok(table)
     }
 
     /// The `[[judge]]` table for what was trained, to be put into a panel.
@@ -164,31 +167,92 @@ impl Training {
         let (recipe, adapter) = (&self.recipe, checkpoint.join("adapter_config.json").exists());
         let text = |value: &str| toml::Value::String(value.to_owned()).to_string();
         let place = checkpoint.display();
+        let system =
+            self.asked.system.clone().or_else(|| recipe.flag("system")).unwrap_or_else(|| recipe.system.clone());
+        let prompt = self.prompt().map_or_else(|file| file.display().to_string(), str::to_owned);
         let fps = if (recipe.time_scale - 1.0).abs() < 1e-9 { " --mm-processor-kwargs '{\"fps\": 2}'" } else { "" };
-        let serve = if adapter {
-            format!("vllm serve {} --enable-lora --lora-modules {}={place}{fps}", self.model, self.name)
-        } else {
-            format!("vllm serve {place} --served-model-name {}{fps}", self.name)
-        };
+        let merged = self.out.join("merged");
+        let weights = if adapter { merged.as_path() } else { checkpoint };
+        let serve = format!("vllm serve {} --served-model-name {}{fps}", weights.display(), self.name);
         let mut table = format!(
             "# Trained by recipe {}: {}.\n# What this checkpoint can do, only an evaluation of it tells. Base: {}. Checkpoint: {place}\n",
             self.name, recipe.about, self.model
         );
+        if adapter {
+            let export = format!("--adapters {place} --merge_lora true --output_dir {}", merged.display());
+            let kind = recipe.flag("model_type").map_or_else(String::new, |kind| format!(" --model_type {kind}"));
+            let _ = writeln!(
+                table,
+                "# Merge it first, since vLLM leaves out, without a word, what of an adapter is on the tower of sound:\n#   \
+                 swift export --model {}{kind} {export}",
+                self.model
+            );
+        }
         for differs in &recipe.differs {
             let _ = writeln!(table, "# Differs from the published one in {differs}.");
         }
         let _ = write!(
             table,
-            "# Serve it, e.g.: {serve}\n\n[[judge]]\nname = {}\nbase_url = \"http://127.0.0.1:8000/v1\"   # where it is served\nmodel = {}\n\
+            "# Serve it, with the flags of deploy/vllm: {serve}\n\n[[judge]]\nname = {}\nbase_url = \"http://127.0.0.1:8000/v1\"   # where it is served\nmodel = {}\n\
              system = {}\nprompt = {}\ntime_scale = {:?}\n",
             text(&self.name),
             text(&self.name),
-            text(&recipe.system),
-            text(&recipe.prompt),
+            text(&system),
+            text(&prompt),
             recipe.time_scale
         );
+        let media: Vec<&str> =
+            ["video", "audio"].into_iter().filter(|m| self.asked.question.contains(&format!("<{m}>"))).collect();
+        if media.len() == 1 {
+            let _ = writeln!(table, "accepts = {media:?}");
+        }
         table
     }
+}
+
+/// How a child ended.
+struct Ended {
+    status: ExitStatus,
+    /// It was asked to, and did not come to its own end before.
+    stopped: bool,
+}
+
+/// Runs a command with all its children to its end, or until `stop` is disconnected; they are then asked to end, and ended
+/// after a while. `tick` is called meanwhile. `name` is the program's, for messages.
+fn run_group(
+    mut command: Command,
+    name: &str,
+    stop: &Receiver<Infallible>,
+    mut tick: impl FnMut(),
+) -> Result<Ended, String> {
+    // A group of its own: Ctrl-C reaches it through us alone, once.
+    let child = command.process_group(0).spawn().map_err(|e| format!("{name}: cannot be run: {e}"))?;
+    let mut child = Group(child);
+    let mut stopping = None;
+    let status = loop {
+        if let Some(status) = child.0.try_wait().map_err(|e| format!("{name} was lost: {e}"))? {
+            break status;
+        }
+        tick();
+        match stopping {
+            None => {
+                if stop.recv_timeout(LOOK) == Err(RecvTimeoutError::Disconnected) {
+                    child.signal(Signal::INT);
+                    stopping = Some(monotonic());
+                }
+            }
+            Some(asked) => {
+                if asked.elapsed() > GRACE {
+                    child.signal(Signal::KILL);
+                }
+                // A disconnected channel waits no more.
+                let _ = crossbeam_channel::never::<()>().recv_timeout(LOOK);
+            }
+        }
+    };
+    // Workers that outlive their parent hold the GPU.
+    child.signal(Signal::KILL);
+    Ok(Ended { status, stopped: stopping.is_some() && !status.success() })
 }
 
 /// A child with its own children, ended with us.
@@ -240,19 +304,23 @@ fn quoted(text: &str) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_printed_command_survives_the_shell() {
-        let mut recipe = Recipe::read("v1").unwrap();
-        recipe.system = "It's \"odd\" $HOME".into();
-        let training = Training {
-            recipe,
-            name: "v1".into(),
+    fn training(recipe: &str, question: &str) -> Training {
+        Training {
+            recipe: Recipe::read(recipe).unwrap(),
+            name: recipe.into(),
             swift: "printf".into(),
             model: "m x".into(),
             rows: "train.jsonl".into(),
             val: None,
             out: "/no/such".into(),
-        };
+            asked: Asked { system: None, question: question.into() },
+        }
+    }
+
+    #[test]
+    fn a_printed_command_survives_the_shell() {
+        let mut training = training("v1", "");
+        training.recipe.system = "It's \"odd\" $HOME".into();
         let script = training.printed().replacen("printf", "printf '%s\\n'", 1);
         let out = Command::new("sh").args(["-c", &script]).output().unwrap();
         let said = String::from_utf8(out.stdout).unwrap();
@@ -261,23 +329,51 @@ mod tests {
         assert!(lines.contains(&"It's \"odd\" $HOME"));
     }
 
-    #[test]
-    fn the_judge_table_is_one_that_a_panel_takes() {
-        let recipe = Recipe::read("v2").unwrap();
-        let training = Training {
-            recipe,
-            name: "v2".into(),
-            swift: "swift".into(),
-            model: "base".into(),
-            rows: "train.jsonl".into(),
-            val: None,
-            out: "out".into(),
-        };
+    /// What the judge's table becomes in a panel.
+    fn judge(training: &Training) -> (String, crate::config::JudgeConfig) {
+        use crate::config::{Config, Judging, Overrides, RawConfig};
         let table = training.judge_table(Path::new("/ckpt/checkpoint-3"));
-        let raw = crate::config::RawConfig::parse(&table, Path::new("judge.toml"));
-        let config = crate::config::Config::build(raw, crate::config::Overrides::default(), &|_| None);
-        let problems = config.err().map(|p| p.to_string()).unwrap_or_default();
-        assert!(!problems.contains("judge"), "{problems}\n{table}");
-        assert!(table.contains("--served-model-name v2 --mm-processor-kwargs '{\"fps\": 2}'"), "{table}");
+        let raw = RawConfig::parse(&table, Path::new("judge.toml"));
+        let built = Config::build(raw, Overrides::default(), &|_| None);
+        let judging = built.unwrap_or_else(|problems| panic!("{problems}\n{table}")).judging;
+        let Judging::Panel(mut judges) = judging else { panic!("a panel") };
+        (table, judges.remove(0))
+    }
+
+    #[test]
+    fn the_judge_table_asks_what_was_trained() {
+        for (name, text) in crate::judge::prompt::SHIPPED {
+            let (table, judge) = judge(&training("v2", text.trim_end()));
+            assert_eq!((judge.prompt_name.as_str(), judge.time_scale), (name, 1.0));
+            assert_eq!(judge.system, crate::config::defaults::SYSTEM);
+            assert!(table.contains("--served-model-name v2 --mm-processor-kwargs '{\"fps\": 2}'"), "{table}");
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let own = |question: &str, system: Option<&str>| {
+            let mut training = Training { out: dir.path().to_owned(), ..training("v2", question) };
+            training.asked.system = system.map(str::to_owned);
+            training.write_judge(Path::new("/ckpt/checkpoint-3")).unwrap();
+            judge(&training).1
+        };
+        let judge = own("Of <video> with <audio>?", Some("Say so."));
+        assert_eq!(judge.prompt_name, dir.path().join("prompt.txt").display().to_string());
+        assert_eq!((judge.prompt.parts().len(), judge.system.as_str()), (5, "Say so."));
+        let judge = own("Of <audio>?", None);
+        assert!(judge.accepts.audio && !judge.accepts.video && judge.prompt.parts().len() == 3);
+        let mut set = training("v2", "Of <audio> and <video>");
+        set.recipe.set("system=Set so.").unwrap();
+        set.out = dir.path().to_owned();
+        assert!(set.judge_table(Path::new("/c")).contains("system = \"Set so.\""));
+    }
+
+    #[test]
+    fn an_adapter_is_merged_before_it_is_served() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("adapter_config.json"), "{}").unwrap();
+        let table = training("v1", "<video><audio>").judge_table(dir.path());
+        let export =
+            format!("swift export --model m x --model_type qwen3_omni_moe --adapters {}", dir.path().display());
+        assert!(table.contains(&export) && table.contains("vllm serve /no/such/merged"), "{table}");
+        assert!(!training("v2", "<video><audio>").judge_table(Path::new("/c")).contains("swift export"));
     }
 }

@@ -8,10 +8,13 @@ mod config;
 mod devices;
 mod doctor;
 mod gate_report;
+mod journal;
 mod log;
 mod reload;
+mod replay;
 mod serve;
 mod telemetry;
+mod token;
 mod watch;
 
 use std::process::ExitCode;
@@ -42,6 +45,18 @@ enum Command {
     Config {
         #[command(subcommand)]
         command: config::Command,
+    },
+    /// The journal of a service: what was said, and what became of it.
+    Journal {
+        #[command(subcommand)]
+        command: journal::Command,
+    },
+    /// Decide a session of the journal anew, by other settings; no model is asked.
+    Replay(replay::Options),
+    /// Tokens of a service: who may do what.
+    Token {
+        #[command(subcommand)]
+        command: token::Command,
     },
     /// The BAH dataset: what a copy holds, the published training data and training.
     Bah {
@@ -82,6 +97,9 @@ pub fn main() -> ExitCode {
         Command::Serve(options) => serve::run(&options),
         Command::Doctor(options) => doctor::run(&options),
         Command::Config { command } => config::run(&command),
+        Command::Journal { command } => journal::run(&command),
+        Command::Replay(options) => replay::run(&options),
+        Command::Token { command } => token::run(&command),
         Command::Bah { command } => bah::run(&command),
     };
     exit.into()

@@ -108,7 +108,7 @@ enum Embedded {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 #[value(rename_all = "snake_case")]
-enum RuleName {
+pub(super) enum RuleName {
     /// The majority of the judges' session maxima (the paper's).
     VoteOfMax,
     /// The maximum of the windows' majorities.

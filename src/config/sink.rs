@@ -43,7 +43,8 @@ pub struct RawSink {
     /// MQTT: what topics begin with.
     #[schemars(extend("default" = defaults::TOPIC_PREFIX))]
     pub prefix: Option<String>,
-    /// Certificates (PEM) of the authorities to trust instead of the system's, relative to this file.
+    /// Certificates (PEM) of the authorities to trust, relative to this file. `mqtts` needs it; a webhook trusts the system's
+    /// without it.
     pub ca_file: Option<PathBuf>,
 }
 
@@ -162,9 +163,14 @@ fn build_sink(raw: &RawSink, place: &Place, dir: &Path, env: Env<'_>, problems: 
     let authorities = raw.ca_file.as_ref().and_then(|file| {
         let path = dir.join(file);
         let remedy = "name a file of certificates in PEM";
-        std::fs::read(&path)
+        let pem = std::fs::read(&path)
             .inspect_err(|error| problems.push(place, "ca_file", format!("{}: {error}", path.display()), remedy))
-            .ok()
+            .ok()?;
+        let mark = b"-----BEGIN CERTIFICATE-----";
+        if !pem.windows(mark.len()).any(|part| part == mark) {
+            problems.push(place, "ca_file", format!("{} holds no certificate", path.display()), remedy);
+        }
+        Some(pem)
     });
     let url = raw.url.as_ref().map(|url| Url::parse(url.expose().trim()));
     let to = match (raw.kind, url) {
@@ -254,6 +260,11 @@ fn mqtt(raw: &RawSink, url: &Url, place: &Place, env: Env<'_>, problems: &mut Pr
         problems.push(place, "url", "has a path", "end it with the host or the port; topics begin with `prefix`");
     }
     check_plain(!tls, url, raw, place, problems);
+    if raw.ca_file.is_none() && tls {
+        let remedy =
+            "name a file of the broker's authority in PEM, or the system's, such as /etc/ssl/certs/ca-certificates.crt";
+        problems.push(place, "ca_file", "is missing: whom to trust", remedy);
+    }
     if raw.ca_file.is_some() && !tls {
         problems.push(place, "ca_file", "is of no use to mqtt://", "write mqtts://, or take it out");
     }
@@ -312,4 +323,79 @@ fn variable_of(name: &str, key: &str, place: &Place, env: Env<'_>, problems: &mu
         problems.push(place, key, format!("the environment variable {name} is not set, or empty"), "set it");
     }
     value.map(Secret::new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Config, Overrides, Problems, RawConfig};
+    use super::*;
+
+    fn built(text: &str) -> Result<Config, Problems> {
+        let env = |name: &str| match name {
+            "HOOK" => Some("whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=".to_owned()),
+            "SHORT" => Some("whsec_MDEy".to_owned()),
+            "USER" | "PASSWORD" => Some("x".to_owned()),
+            _ => None,
+        };
+        Config::build(RawConfig::parse(text, Path::new("a.toml")), Overrides::default(), &env)
+    }
+
+    fn webhook(more: &str) -> String {
+        format!("[[sink]]\nname = \"desk\"\nkind = \"webhook\"\n{more}\n")
+    }
+
+    fn says(text: &str, words: &str) {
+        let problems = built(text).map(|config| config.sinks).expect_err("must be refused").to_string();
+        assert!(problems.contains(words), "{words:?} is not in {problems}");
+        assert_eq!(problems.lines().count(), 1, "{problems}");
+    }
+
+    #[test]
+    fn sinks_are_read_with_their_defaults() {
+        let text = webhook("url = \"https://h.example/p\"\nsecret_env = \"HOOK\"")
+            + "[[sink]]\nname = \"home\"\nkind = \"mqtt\"\nurl = \"mqtt://localhost\"\nevents = [\"alert\", \"window\"]\n";
+        let sinks = built(&text).unwrap().sinks;
+        assert_eq!((&*sinks[0].name, &*sinks[0].events), ("desk", &[EventClass::Alert][..]));
+        assert_eq!(sinks[0].shown(), "https://h.example");
+        assert!(matches!(sinks[0].to, Receiver::Webhook { allow_private: false, .. }));
+        let Receiver::Mqtt { host, port, tls, prefix, .. } = &sinks[1].to else { panic!() };
+        assert_eq!((&**host, *port, *tls, &**prefix), ("localhost", 1883, false, "ahwatch"));
+        assert!(!format!("{sinks:?}").contains("MDEy"), "secrets do not print");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_sink_is_said_in_one_line() {
+        let url = "url = \"https://h.example/p\"";
+        let key = "secret_env = \"HOOK\"";
+        says(&webhook(url), "secret_env: is missing");
+        says(&webhook(&format!("{url}\nsecret_env = \"NONE\"")), "NONE is not set");
+        says(&webhook(&format!("{url}\nsecret_env = \"SHORT\"")), "no key of a webhook");
+        says(&webhook(&format!("{url}\nsecret_env = \"whsec_MDEy=\"")), "is no name of an environment variable");
+        says(&webhook(&format!("url = \"ftp://h/p\"\n{key}")), "neither http nor https");
+        says(&webhook(&format!("url = \"http://h.example/p\"\n{key}")), "allow_plain = true");
+        says(&webhook(&format!("url = \"https://10.0.0.1/p\"\n{key}")), "allow_private = true");
+        says(&webhook(&format!("url = \"https://[::1]/p\"\n{key}")), "allow_private = true");
+        says(&webhook(&format!("{url}\n{key}\nprefix = \"x\"")), "is not for kind = \"webhook\"");
+        says(&webhook(&format!("{url}\n{key}\nevents = []")), "nothing would be sent");
+        says(&webhook(&format!("{url}\n{key}")).repeat(2), "has this name too");
+        let mqtt = |more: &str| format!("[[sink]]\nname = \"home\"\nkind = \"mqtt\"\n{more}\n");
+        says(&mqtt("url = \"mqtts://h\""), "ca_file: is missing");
+        says(&mqtt("url = \"mqtt://h\""), "allow_plain = true");
+        says(&mqtt("url = \"mqtt://u:p@localhost\""), "username_env");
+        says(&mqtt("url = \"mqtt://localhost\"\nusername_env = \"USER\""), "go together");
+        says(&mqtt("url = \"mqtt://localhost\"\nprefix = \"a/#\""), "no beginning of a topic");
+        says(&mqtt("url = \"mqtts://h\"\nca_file = \"none.pem\""), "none.pem");
+        says("[journal]\nkeep_events_days = 0", "[journal]: keep_events_days: 0 is out of range");
+        says("[journal]\npath = \"\"", "[journal]: path: names no file");
+    }
+
+    #[test]
+    fn the_journal_is_beside_its_configuration_whatever_else_stands_there() {
+        let text = "[journal]\nkeep_audit_days = 7\n[[sink]]\nkind = \"pigeon\"\n[[judge]]\nname = \"a\"";
+        let config = super::super::JournalConfig::of_file(text, Path::new("/etc/ahwatch/a.toml")).unwrap();
+        assert_eq!(config.path, Path::new("/etc/ahwatch/ahwatch.db"));
+        assert_eq!((config.keep_events_days, config.keep_alerts_days, config.keep_audit_days), (30, 90, 7));
+        let wrong = super::super::JournalConfig::of_file("[journal]\nfile = 1", Path::new("a.toml")).unwrap_err();
+        assert!(wrong.to_string().contains("file"), "{wrong}");
+    }
 }

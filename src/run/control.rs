@@ -105,7 +105,8 @@ impl Control {
     }
 
     /// Pauses a source: from when this resolves until it is resumed, no frame of it is looked at. Windows that were cut before are
-    /// still judged. Of a source that is paused already nothing changes.
+    /// still judged. Of a source that is paused already nothing changes; one without a session begins none while it is paused. A
+    /// recording plays on unseen; where it waits for the panel, this resolves when that has answered.
     ///
     /// # Errors
     /// [`ControlError::Unknown`], [`ControlError::Busy`], [`ControlError::Stopping`].

@@ -175,7 +175,11 @@ impl Fleet {
     pub async fn ended(&mut self) -> Option<Watched> {
         let (name, watched) = match self.tasks.join_next().await? {
             Ok(ended) => ended,
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime is being shut down.
+                Err(_) => return None,
+            },
         };
         if let Some(member) = self.members.remove(&name) {
             let by_itself = member.is_running() || member.dismissed;

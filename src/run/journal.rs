@@ -5,8 +5,8 @@
 use crate::alert::journal::{Journal, JournalError, Route};
 use crate::config::{JournalConfig, SinkConfig};
 
-/// Opens the journal for a run of the service and starts its writer. Events wait in it for `sinks`, whether these run or
-/// not. Only one service can have a journal.
+/// Opens the journal for a run of the service and starts its writer, which also deletes what is older than configured. Events
+/// wait in it for `sinks`, whether these run or not. Only one service can have a journal.
 ///
 /// # Errors
 /// It cannot be opened or written, or another service has it.
@@ -17,6 +17,7 @@ pub fn journal(config: &JournalConfig, sinks: &[SinkConfig]) -> Result<Journal, 
         what: format!("no thread could be started: {error}"),
     };
     journal.set_routes(routes(sinks));
+    let writer = writer.keeping(config);
     std::thread::Builder::new().name("journal".to_owned()).spawn(move || writer.run()).map_err(wrong)?;
     Ok(journal)
 }

@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use tower_governor::GovernorLayer;
 use tower_governor::governor::GovernorConfigBuilder;
 
-use super::{Outcome, RunError, control, run_controlled};
+use super::{Outcome, RunError, Sinks, control, run_controlled};
 use crate::config::Config;
 use crate::server::limit::{ByAddress, too_fast};
 use crate::server::whip::Limits;
@@ -56,8 +56,8 @@ pub enum ServeError {
     #[error("[server] requests_per_second is too large for this machine; give less")]
     Limit,
     /// A sink cannot be set up.
-    #[error("{0}")]
-    Sink(String),
+    #[error(transparent)]
+    Sink(#[from] crate::alert::sink::SinkError),
     /// The watch cannot begin.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -106,7 +106,7 @@ pub async fn serve(
     let service = Arc::new(Service::new(configs, control, journal.clone(), Some(whip.clone())));
 
     let mut tasks = JoinSet::new();
-    // SINKS
+    let sinks = Sinks::start(&journal, &config.sinks)?;
     let (events, told) = mpsc::channel(WAITING);
     let hub = tokio::spawn(hub(told, Arc::clone(&service)));
     let handle = Handle::new();
@@ -147,7 +147,7 @@ pub async fn serve(
     // It ends with the watch, which had the last sender.
     let _ = hub.await;
     drop(tasks);
-    // SINKS2
+    sinks.stop().await;
     journal.close().await;
     Ok(outcome?)
 }

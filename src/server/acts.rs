@@ -20,6 +20,8 @@ use crate::time::wall;
 
 /// A command's last events are waited for so long before its answer is given without them.
 const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(2);
+/// The same of a withdrawal, which is to be done within a second whatever stalls. The journal takes nothing of it after that.
+const LAST_EVENTS: std::time::Duration = std::time::Duration::from_millis(500);
 
 impl Service {
     /// The source of a session that is not over.
@@ -51,6 +53,7 @@ impl Service {
         &self,
         id: &str,
         done: impl Fn(&EventKind) -> bool,
+        limit: std::time::Duration,
         act: impl Future<Output = Result<T, ControlError>>,
     ) -> Result<T, Problem> {
         let mut told = self.told.subscribe();
@@ -64,7 +67,7 @@ impl Service {
                 }
             }
         };
-        let _ = tokio::time::timeout(LAST_WORDS, heard).await;
+        let _ = tokio::time::timeout(limit, heard).await;
         Ok(out)
     }
 }
@@ -83,7 +86,9 @@ pub(super) async fn pause(
     let paused = hold(&service.live).session(&id).map(|running| running.state() == SessionState::Paused);
     let pause = service.control.pause(&source, caller.actor());
     match paused {
-        Some(false) => service.until(&id, |kind| matches!(kind, EventKind::SessionPaused(_)), pause).await?,
+        Some(false) => {
+            service.until(&id, |kind| matches!(kind, EventKind::SessionPaused(_)), LAST_WORDS, pause).await?;
+        }
         // It is paused, or no frame has come yet: then there is no event.
         _ => pause.await?,
     }
@@ -105,7 +110,7 @@ pub(super) async fn resume(
     let paused = hold(&service.live).session(&id).is_some_and(|running| running.state() == SessionState::Paused);
     let resume = service.control.resume(&source, caller.actor());
     if paused {
-        service.until(&id, |kind| matches!(kind, EventKind::SessionResumed(_)), resume).await?;
+        service.until(&id, |kind| matches!(kind, EventKind::SessionResumed(_)), LAST_WORDS, resume).await?;
     } else {
         resume.await?;
     }
@@ -126,7 +131,12 @@ pub(super) async fn end(
     let source = service.source_of(&id).await?;
     let runs = hold(&service.live).session(&id).is_some();
     if runs {
-        let ended = service.until(&id, |kind| matches!(kind, EventKind::SessionEnded(_)), service.control.end(&source));
+        let ended = service.until(
+            &id,
+            |kind| matches!(kind, EventKind::SessionEnded(_)),
+            LAST_WORDS,
+            service.control.end(&source),
+        );
         ended.await?;
     } else {
         service.close_unbegun(&id).await?;
@@ -189,16 +199,27 @@ pub(super) async fn withdraw(
     if let Some(whip) = &service.whip {
         whip.close_session(&id).await;
     }
-    let withdrawn = match &source {
-        Ok(source) => service.control.withdraw(source, caller.actor()).await,
-        Err(_) => Ok(()),
-    };
-    let left = match withdrawn {
-        Ok(()) | Err(ControlError::Unknown(_)) => None,
-        // Everything else is gone, and what was kept has to go too.
-        Err(error @ ControlError::NotDeleted(_)) => Some(error),
-        Err(error) => return Err(error.into()),
-    };
+    let runs = hold(&service.live).session(&id).is_some();
+    let mut left = None;
+    if let Ok(source) = &source {
+        let withdraw = async {
+            match service.control.withdraw(source, caller.actor()).await {
+                Ok(()) | Err(ControlError::Unknown(_)) => Ok(()),
+                // Everything else is gone, and what was kept has to go too.
+                Err(error @ ControlError::NotDeleted(_)) => {
+                    left = Some(error);
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            }
+        };
+        if runs {
+            // What was told before it is in the journal by then, and is deleted with the rest.
+            service.until(&id, |kind| matches!(kind, EventKind::SessionWithdrawn(_)), LAST_EVENTS, withdraw).await?;
+        } else {
+            withdraw.await?;
+        }
+    }
     hold(&service.live).forget(&id);
     service.closed(&id).await;
     let receipt = service.journal.withdraw(&id, caller.actor(), wall()).await?;

@@ -4,13 +4,20 @@ use std::net::{IpAddr, SocketAddr};
 
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use axum::http::{Request, Response};
+use axum::http::{Request, Response, header};
+use axum::middleware::Next;
 use axum::response::IntoResponse as _;
+use futures_util::StreamExt as _;
 use tower_governor::GovernorError;
 use tower_governor::key_extractor::KeyExtractor;
 
+use super::MOST_BODY;
 use super::auth::told_by_proxy;
 use super::problem::Problem;
+
+/// Of a body that is too large, so much is read and thrown away, for so long.
+const MOST_DRAINED: usize = 16 * 1024 * 1024;
+const DRAIN: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Counts requests by the address they come from.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +34,27 @@ impl KeyExtractor for ByAddress {
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
         told.or(peer).ok_or(GovernorError::UnableToExtractKey)
     }
+}
+
+/// Refuses a body that is said to be too large. It is taken off the line first, as far as that goes quickly: who is still
+/// sending when the connection is closed may never see the answer.
+pub async fn refuse_large(request: Request<Body>, next: Next) -> Response<Body> {
+    let length =
+        request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if length.is_none_or(|length| length <= MOST_BODY) {
+        return next.run(request).await;
+    }
+    let mut body = request.into_body().into_data_stream();
+    let drain = async {
+        let mut taken = 0;
+        while taken <= MOST_DRAINED
+            && let Some(Ok(chunk)) = body.next().await
+        {
+            taken += chunk.len();
+        }
+    };
+    let _ = tokio::time::timeout(DRAIN, drain).await;
+    Problem::too_large(format!("a body has at most {MOST_BODY} bytes")).into_response()
 }
 
 /// The refusal.

@@ -279,13 +279,15 @@ fn finished(mut document: OpenApi) -> OpenApi {
 }
 
 /// Everything the service answers to.
-#[must_use]
 pub fn router(service: Arc<Service>) -> Router {
     let (api, document) = api().split_for_parts();
     let document: Arc<str> = finished(document).to_json().unwrap_or_default().into();
     api.route(
         "/v1/openapi.json",
-        axum::routing::get(move |caller: Caller| status::openapi(caller, Arc::clone(&document))),
+        axum::routing::get(move |caller: Caller| {
+            let answer = status::openapi(&caller, &document);
+            async move { answer }
+        }),
     )
     .merge(media::routes())
     .merge(pages::routes())
@@ -297,6 +299,7 @@ pub fn router(service: Arc<Service>) -> Router {
     })
     .with_state(service)
     .layer(DefaultBodyLimit::max(MOST_BODY))
+    .layer(axum::middleware::from_fn(limit::refuse_large))
     .layer(CatchPanicLayer::custom(|_| {
         axum::response::IntoResponse::into_response(Problem::internal("the request broke off; the log says why"))
     }))

@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn pages_load_nothing_from_elsewhere_and_run_nothing_inline() {
-        for (path, text) in FILES.iter().filter(|(path, _)| path.ends_with(".html")) {
+        for (path, text) in FILES.iter().filter(|(path, _)| path.rsplit('.').next() == Some("html")) {
             for wrong in ["http://", "https://", "//cdn", "<script>", "<style", " style=", " onclick=", " onload="] {
                 assert!(!text.contains(wrong), "{path} has {wrong}");
             }

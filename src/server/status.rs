@@ -203,6 +203,6 @@ pub(super) async fn metrics(State(service): State<Arc<Service>>, caller: Caller)
 }
 
 /// The API's own description. Not in itself.
-pub(super) async fn openapi(_caller: Caller, document: Arc<str>) -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], document.to_string()).into_response()
+pub(super) fn openapi(_caller: &Caller, document: &str) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], document.to_owned()).into_response()
 }

@@ -84,7 +84,7 @@ fn connections(spec: &Spec, feed: &Feed, retry: &Retry, shared: &Arc<Shared>) ->
         own.description.audio = own.description.audio.filter(|_| began.audio.is_some());
         let ended = match connect(&own, shared) {
             Ok(connection) => {
-                let ended = Pump::new(&connection, began).and_then(|pump| Ok(pump.run(spec, feed, retry, shared)));
+                let ended = Pump::new(&connection, began).map(|pump| pump.run(spec, feed, retry, shared));
                 connection.close(shared).wait(CLOSING);
                 ended.unwrap_or_else(|error| Ended::Failed(error.to_string()))
             }

@@ -4,6 +4,7 @@
 
 use super::measure::{Jobs, desk};
 use super::*;
+use crate::alert::Actor;
 use crate::config::{Config, Overrides, RawConfig};
 use crate::judge::WindowId;
 use crate::judge::cues::Weights;
@@ -131,4 +132,30 @@ async fn a_source_that_breaks_off_without_a_word_is_an_error() {
         drop(items);
         assert_eq!(watcher.run(queue).await.error.is_none(), finishes);
     }
+}
+
+#[tokio::test]
+async fn a_withdrawal_is_done_although_nobody_takes_the_events_and_is_the_last_of_them() {
+    let (events, mut receiver) = mpsc::channel(1);
+    let (_grace, grace) = watch::channel(None);
+    let (_jobs, plan) = plan();
+    let ((asked, by), (done, mut withdrawn)) = (watch::channel(None), watch::channel(None));
+    let mut watcher = Watcher::new("a", true, plan, events, grace);
+    (watcher.id, watcher.withdrawal) = (Some("given".into()), Some(Withdrawal::new(by, done)));
+    let task = tokio::spawn(watcher.run(session(8)));
+    // The beginning is not taken, so what follows waits.
+    while receiver.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    asked.send_replace(Some(Actor::Participant));
+    let result = withdrawn.wait_for(Option::is_some).await.unwrap().clone();
+    assert_eq!(result, Some(Ok(())));
+    let mut kinds = Vec::new();
+    while let Some(event) = receiver.recv().await {
+        assert_eq!(event.session.as_deref(), Some("given"));
+        kinds.push(event.kind);
+    }
+    assert!(matches!(kinds[..], [EventKind::SessionStarted(_), EventKind::SessionWithdrawn(Actor::Participant)]));
+    let watched = task.await.unwrap();
+    assert!(watched.withdrawn && watched.judged == MediaTime::ZERO);
 }

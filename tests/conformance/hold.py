@@ -15,6 +15,15 @@ import sys
 import time
 
 
+ASKED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def heed():
+    """A child inherits what is ignored."""
+    for asked in ASKED:
+        signal.signal(asked, signal.SIG_DFL)
+
+
 def group_lives(group):
     try:
         os.killpg(group, 0)
@@ -34,7 +43,12 @@ def main():
     log, command = sys.argv[1], sys.argv[2:]
     with open(log, "ab") as out:
         server = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=heed,
         )
     print(server.pid, flush=True)
     while server.poll() is None:
@@ -53,5 +67,7 @@ def main():
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the holder, whose end is what counts
+    # These reach the holder too, whose end is what counts: who ends with the group it is in cannot end the server.
+    for asked in ASKED:
+        signal.signal(asked, signal.SIG_IGN)
     sys.exit(main())

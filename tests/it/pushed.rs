@@ -30,7 +30,7 @@ fn media(unit: &Unit, follows: bool) -> Pushed {
 fn pace(sender: &FeedSender, units: &[Unit]) {
     let (start, first) = (Instant::now(), units[0].time);
     for unit in units {
-        std::thread::sleep((unit.time - first).saturating_sub(start.elapsed()));
+        std::thread::sleep(unit.time.saturating_sub(first + start.elapsed()));
         assert_eq!(sender.send(media(unit, true)), Taken::Yes);
     }
 }

@@ -230,7 +230,12 @@ fn foreign_crates_stay_in_their_files() {
     let places = [
         ("gstreamer", vec!["src/source/", "src/encode/", "tests/it/kit/", "benches/"]),
         ("ort", vec!["src/gate/onnx.rs"]),
-        ("reqwest", vec!["src/judge/openai", "tests/"]),
+        ("reqwest", vec!["src/judge/openai", "src/alert/sink/webhook.rs", "tests/"]),
+        ("rusqlite", vec!["src/alert/journal/", "tests/it/journal"]),
+        ("rumqttc", vec!["src/alert/sink/mqtt.rs", "tests/it/journal"]),
+        ("str0m", vec!["src/server/whip/", "tests/it/kit/peer.rs"]),
+        ("if_addrs", vec!["src/run/whip.rs"]),
+        ("axum", vec!["src/server/", "src/run/serve.rs", "tests/"]),
         ("ratatui", vec!["src/screen/", "src/run/terminal.rs"]),
         ("crossterm", vec!["src/screen/", "src/run/terminal.rs"]),
     ];

@@ -25,9 +25,18 @@ async function look(scene, path = "/", options = {}) {
   mock ??= await scene(0);
   const page = await open(browser, { token: "ahw_operator", origin: mock.url, ...options });
   pages.push(page);
+  await page.clock.install(); // so that `later` need not wait
   await page.goto(mock.url + path);
   await page.locator("main h1").first().waitFor();
   return page;
+}
+
+/** The page's next look at the service. */
+const later = (page) => page.clock.fastForward(60_000);
+
+/** What appears once the page has looked again. */
+async function saysLater(page, text) {
+  await until(async () => (await later(page), page.getByText(text).first().isVisible()), `${text}`);
 }
 
 const ROOM = "/#/session/s-1";
@@ -80,8 +89,7 @@ test("the list tells state, coverage, last window and open episode", async () =>
   assert.match(await card("browser-3f2a").innerText(), /waiting for consent/);
   await says(page, "unproven: it could not be checked");
   mock.reasons = ["2 of 3 judges failed: no window can be called present or absent"];
-  mock.tell(mock.sessions.get("s-1").next());
-  await says(page, "Not ready: 2 of 3 judges failed");
+  await saysLater(page, "Not ready: 2 of 3 judges failed");
   await says(page, "1 message given up");
 });
 
@@ -105,11 +113,13 @@ test("a service that refuses the stream is asked again, from where it broke off"
   mock.streamsRefused = true;
   mock.cut();
   await page.locator("#link.away").waitFor();
-  await until(() => mock.log.filter(({ path }) => path === "/v1/sessions/s-1/events").length > 1, "it asks again", 15_000);
+  await until(async () => (await later(page), mock.log.filter(({ path }) => path === "/v1/sessions/s-1/events").length > 1), "it asks again", 15_000);
   await shot(page, "connection-lost");
   mock.streamsRefused = false;
   mock.tell(mock.sessions.get("s-1").next("present"));
-  await until(async () => (await windows(page)) === told(), "the window that came meanwhile", 20_000);
+  await until(async () => (await later(page), (await windows(page)) === told()), "the window that came meanwhile", 20_000);
+  const streams = mock.log.filter(({ path }) => path === "/v1/sessions/s-1/events");
+  assert.deepEqual([streams[0].query.get("after"), Number(streams.at(-1).query.get("after")) > 100], ["0", true]);
 });
 
 test("the timeline goes by keyboard and tells each window", async () => {
@@ -226,7 +236,7 @@ test("a note that is being written is not lost to what arrives", async () => {
   await alert.getByLabel("Note").fill("half a");
   const asked = mock.log.filter(({ path }) => path.endsWith("/alerts")).length;
   mock.tell(mock.sessions.get("s-1").next("present"));
-  await until(() => mock.log.filter(({ path }) => path.endsWith("/alerts")).length > asked, "the alerts are asked for");
+  await until(async () => (await later(page), mock.log.filter(({ path }) => path.endsWith("/alerts")).length > asked), "the alerts are asked for");
   await page.keyboard.type(" sentence");
   assert.equal(await alert.getByLabel("Note").inputValue(), "half a sentence");
 });
@@ -247,22 +257,25 @@ test("alerts are exported as JSON lines", async () => {
 
 test("a session that has ended tells its summary under both rules, and why a long one says little", async () => {
   const page = await session();
+  await says(page, "So far: A/H present");
   mock.tell(mock.sessions.get("s-1").ended());
-  await says(page, "nothing is said of the other");
+  await until(async () => (await later(page), page.getByText(/^A\/H present .* nothing is said of the other/).isVisible()), "the verdict");
   await says(page, "Long session: were only 3 %");
   const facts = await page.locator(".wide-facts").innerText();
   assert.match(facts, /Session by vote_of_max \(in force\)[\s\S]*Present[\s\S]*Session by max_of_vote[\s\S]*Alarms per hour\s+\d+\.\d/);
-  await says(page, "ended");
+  await until(async () => (await later(page), page.locator(".head .state.ended").isVisible()), "the state");
   assert.equal(await page.getByRole("button", { name: "Pause" }).count(), 0);
 });
 
-test("of a withdrawn session nothing stays on the screen", async () => {
+for (const how of ["event", "answer"]) test(`of a withdrawn session nothing stays on the screen: told by an ${how}`, async () => {
   const page = await session();
-  mock.tell(mock.sessions.get("s-1").withdrawn());
-  await says(page, "Everything of this session is deleted");
+  const events = mock.sessions.get("s-1").withdrawn();
+  if (how === "event") mock.tell(events);
+  await saysLater(page, "Everything of this session is deleted");
   const text = await page.locator("main").innerText();
   assert.doesNotMatch(text, /A\/H|Present|appointment|P\(Yes\)/);
   assert.equal(await page.locator("canvas").isHidden(), true);
+  assert.equal(await page.locator("canvas").getAttribute("aria-valuetext"), "0 windows");
 });
 
 test("an operator pauses, resumes and ends; a viewer only looks", async () => {
@@ -323,7 +336,7 @@ test("a camera is added by its address, with where the consent is kept; what the
   await says(page, "The address is no rtsp:// address");
   await page.getByLabel("Address", { exact: true }).fill("rtsp://u:p@cam.example/one");
   await page.getByRole("button", { name: "Create" }).click();
-  await page.getByRole("link", { name: "rtsp://cam.example/one" }).waitFor();
+  await until(async () => (await later(page), page.getByRole("link", { name: "rtsp://cam.example/one" }).isVisible()), "its card");
   const wish = JSON.parse(mock.log.findLast(({ method, path }) => method === "POST" && path === "/v1/sessions").body);
   assert.deepEqual([wish.consent, wish.source.url], [{ reference: "form 12" }, "rtsp://u:p@cam.example/one"]);
 });
@@ -345,11 +358,10 @@ test("signing in: a wrong token is told in words, a right one opens the dashboar
 test("a service that is away is told, and a token that expires leads to the sign-in page", async () => {
   const page = await session();
   mock.broken = (method, path) => (path.startsWith("/v1/sessions/s-1/") ? null : { status: 500, title: "The journal is broken" });
-  mock.tell(mock.sessions.get("s-1").next("present"));
-  await says(page, "The journal is broken");
+  await saysLater(page, "The journal is broken");
   await shot(page, "error");
   mock.broken = () => null;
   mock.tokens.clear();
-  mock.tell(mock.sessions.get("s-1").next("absent"));
+  await later(page);
   await page.getByLabel("Token").waitFor({ timeout: 20_000 });
 });

@@ -75,6 +75,18 @@ const paths = (method) => mock.log.filter((entry) => entry.method === method && 
 const state = (page) => page.locator("#state-line");
 const says = (page, text) => page.getByText(text).first().waitFor();
 
+/** Waits until nothing arrives any more, and looks that it stays so. */
+async function silence(other) {
+  let last = await other.received();
+  await until(async () => {
+    const before = last;
+    last = await other.received();
+    return last.audio === before.audio && last.video === before.video;
+  }, "no packet between two looks");
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  assert.deepEqual(await other.received(), last);
+}
+
 /** The page's next look at the session, or its next attempt. */
 const later = (page) => page.clock.fastForward(15_000);
 
@@ -166,22 +178,14 @@ test("picture and sound are sent, paused, resumed, and end with the withdrawal",
   await page.locator("#pause").click();
   assert.equal(await state(page).innerText(), "Analysis is paused");
   await until(() => one.session.state === "paused", "the service knows of the pause");
-  // What was under way arrives; then nothing does.
-  let before = await other.received();
-  await until(async () => {
-    const last = before;
-    before = await other.received();
-    return last.audio === before.audio && last.video === before.video;
-  }, "no packet between two looks");
-  await new Promise((resolve) => setTimeout(resolve, 500));
-  assert.deepEqual(await other.received(), before);
+  await silence(other);
   assert.equal(await page.evaluate(() => window.tracks.some((track) => track.enabled)), false);
   await shot(page, "join-paused");
 
   await page.locator("#pause").click();
   await page.locator("#state[data-state=on]").waitFor();
   assert.equal(one.session.state, "live");
-  await flowing(before);
+  await flowing({ audio: 0, video: 0 }); // of a new connection
 
   await page.locator("#withdraw").click();
   await page.locator("#withdraw-no").click();
@@ -223,10 +227,11 @@ test("withdrawing stops the camera at once, even while the service is away, and 
 });
 
 test("a pause that the service has not heard of stops the sending anyway", async () => {
-  const { page, one } = await running();
+  const { page, one, other } = await running();
   mock.broken = (method, path) => (path.endsWith("/pause") ? { status: 503, title: "away" } : null);
   await page.locator("#pause").click();
   await says(page, "has not confirmed it yet");
+  await silence(other);
   assert.equal(await page.evaluate(() => window.tracks.some((track) => track.enabled)), false);
   mock.broken = () => null;
   await later(page);

@@ -7,7 +7,7 @@ import { test } from "node:test";
 import { SessionModel } from "../../web/dashboard/model.js";
 import { clock, coverage, percent, sentence } from "../../web/dashboard/words.js";
 import { LANGUAGES, choose, fill } from "../../web/join/texts.js";
-import { fragment, preferred } from "../../web/join/whip.js";
+import { fragment, iceServers, preferred } from "../../web/join/whip.js";
 import { Invented } from "./mock/data.mjs";
 
 const WEB = new URL("../../web/", import.meta.url);
@@ -112,6 +112,11 @@ test("H.264 comes first, then VP8; what would be declined is not offered", () =>
   ]);
   assert.deepEqual(offered.map(({ mimeType }) => mimeType), ["video/H264", "video/VP8", "video/rtx", "video/ulpfec"]);
   assert.match(offered[0].sdpFmtpLine, /packetization-mode=1/);
+});
+
+test("a TURN server without a credential is left out, and breaks nothing", () => {
+  const turn = { urls: "turn:turn.example.org", username: "u", credential: "c" };
+  assert.deepEqual(iceServers(["stun:stun.example.org", "turn:turn.example.org", "turns:turn.example.org", turn]), [{ urls: "stun:stun.example.org" }, turn]);
 });
 
 test("late candidates are a fragment of SDP", () => {

@@ -15,7 +15,6 @@ export class SessionModel {
     this.episodes = new Map(); // number -> { number, start, end, open }
     this.alerts = []; // { id, start, text }
     this.end = 0; // seconds
-    this.ended = null; // data of ah.session.ended.v1
     this.heuristic = false;
     this.withdrawn = false;
   }
@@ -52,9 +51,6 @@ export class SessionModel {
         break;
       case "ah.episode.closed.v1":
         this.episodes.set(data.episode, episode(data, false));
-        break;
-      case "ah.session.ended.v1":
-        this.ended = data;
         break;
       case "ah.session.withdrawn.v1":
         this.clear();

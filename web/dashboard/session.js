@@ -182,10 +182,8 @@ export class SessionView {
     const session = this.#session;
     if (!session || this.#model.withdrawn) return;
     if (!this.#entry) showDetails(this.details, this.#model.entries.at(-1));
-    const { ended } = this.#model;
-    const labels = session.labels;
-    const alarms = ended?.alarms ?? session.alarms;
-    const hint = (ended ?? session).saturation?.text;
+    const { labels, alarms } = session;
+    const hint = session.saturation?.text;
     this.hint.hidden = !hint;
     this.hint.textContent = hint ?? "";
     const label = (rule) => fact(`Session by ${rule}${rule === session.rule ? " (in force)" : ""}`, labels ? badge(labels[rule]) : "–");
@@ -213,8 +211,7 @@ export class SessionView {
   }
 
   #showBooks() {
-    const { ended } = this.#model;
-    const books = ended?.coverage ?? this.#session.coverage;
+    const books = this.#session.coverage;
     if (!books) return fill(this.books, h("p", { class: "quiet" }, "Nothing has been accounted for yet."));
     const rows = [["Judged", books.judged.total_secs, "judged"]];
     for (const [name, account] of [["Skipped", books.skipped], ["Dropped", books.dropped], ["Lost", books.lost]]) {
@@ -223,8 +220,9 @@ export class SessionView {
     }
     rows[0][2] = ["present", "absent", "undecided"].map((word) => `${word} ${clock(books.judged[`${word}_secs`])}`).join(", ");
     rows.push(["Tail", books.tail_secs, "too short for a window"]);
+    const { verdict, state } = this.#session;
     fill(this.books,
-      ended && h("p", {}, h("b", {}, ended.verdict)),
+      verdict && h("p", {}, h("b", {}, `${OVER.includes(state) ? "" : "So far: "}${verdict}`)),
       h("div", { class: "wide", tabindex: "0", role: "group", "aria-label": "Books of the session" }, h("table", {},
         h("caption", {}, "Every second once"),
         h("thead", {}, h("tr", {}, h("td"), heads([], ["Time"], ["Of this"]))),

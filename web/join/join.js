@@ -3,7 +3,7 @@
 
 import { Api, Failure } from "./api.js";
 import { LANGUAGES, choose, fill, load } from "./texts.js";
-import { Whip } from "./whip.js";
+import { Whip, iceServers } from "./whip.js";
 
 const POLL_MS = 5_000;
 const RETRY_MS = [1_000, 2_000, 5_000, 10_000];
@@ -125,10 +125,9 @@ function showAsk() {
   $("what-judges").textContent = panel ? t(count === 1 ? "what_panel_one" : "what_panel", { count, hosts }) : t("what_heuristic");
   $("kept-media").textContent = t(keeps.recorded ? "kept_clips" : "kept_media");
   $("kept-models").hidden = !panel;
-  const days = keeps.events_days;
-  $("kept-results").textContent = days ? t("kept_results", { days }) : t("kept_results_unlimited");
-  const audit = keeps.audit_days;
-  $("kept-record").textContent = audit ? t("kept_record", { days: audit }) : t("kept_record_unlimited");
+  $("kept-results").textContent = t("kept_results", { days: keeps.events_days });
+  $("kept-alerts").textContent = t("kept_alerts", { days: keeps.alerts_days });
+  $("kept-record").textContent = t("kept_record", { days: keeps.audit_days });
 
   $("consent-known").hidden = !consented();
   $("consent-check").hidden = consented();
@@ -216,14 +215,14 @@ async function begin() {
   whip = new Whip({
     url: `/whip/${encodeURIComponent(now.join.session.id)}`,
     token,
-    iceServers: now.join.ice_servers ?? [],
+    servers: iceServers(now.join.ice_servers),
     onState: (state) => {
       now.link = state;
       show();
       if (state === "refused") poll();
     },
   });
-  if (now.paused) await whip.send(false);
+  if (now.paused) await whip.pause();
   mediaState("on");
   stayAwake();
   whip.start(stream);
@@ -264,13 +263,16 @@ const delay = (attempt) => sleep(RETRY_MS[Math.min(attempt, RETRY_MS.length - 1)
 async function pause() {
   const round = ++asked;
   Object.assign(now, { paused: "participant", told: false });
-  const stopped = whip?.send(false);
+  const stopped = whip?.pause();
   show();
   await stopped;
   for (let attempt = 0; round === asked && now.phase === "session"; attempt++) {
     try {
       await api.post(path("/pause"));
-      if (round === asked) now.told = true;
+      if (round === asked) {
+        now.told = true;
+        whip?.leave();
+      }
       return show();
     } catch (error) {
       if (error.kind === "link") return poll();
@@ -292,7 +294,7 @@ async function resume() {
   }
   if (round !== asked || now.phase !== "session") return;
   Object.assign(now, { paused: null, server: "live" });
-  await whip?.send(true);
+  whip?.resume();
   show();
 }
 
@@ -333,10 +335,11 @@ async function poll() {
     if (OVER.includes(session.state)) return over(session.state);
     if (session.state === "paused" && !now.paused) {
       Object.assign(now, { paused: "operator", told: true });
-      await whip?.send(false);
+      await whip?.pause();
+      whip?.leave();
     } else if (session.state !== "paused" && now.paused === "operator") {
       now.paused = null;
-      await whip?.send(true);
+      whip?.resume();
     }
     show();
   } catch (error) {

@@ -26,6 +26,14 @@ export function preferred(codecs) {
   return codecs.filter((codec) => rank(codec) >= 0).sort((a, b) => rank(a) - rank(b));
 }
 
+/**
+ * STUN and TURN addresses as a browser wants them. One of TURN without a credential is left out: a browser refuses it, and the
+ * whole connection with it.
+ */
+export function iceServers(servers) {
+  return servers.map((server) => (typeof server === "string" ? { urls: server } : server)).filter(({ urls, credential }) => credential || !/^turns?:/.test(urls));
+}
+
 /** An SDP fragment (RFC 8840) with these candidates. */
 export function fragment(sdp, candidates) {
   const line = (name) => sdp.split(/\r?\n/).find((text) => text.startsWith(`a=${name}:`));
@@ -45,10 +53,10 @@ export class Whip {
   #pc = null; #resource = null; #etag = null; #late = []; #timer = null; #tries = 0; #told = null;
   #online = () => this.#pc?.connectionState === "connected" || this.#again(0);
 
-  constructor({ url, token, iceServers = [], onState }) {
+  constructor({ url, token, servers, onState }) {
     this.#url = new URL(url, location.href);
     this.#token = token;
-    this.#iceServers = iceServers;
+    this.#iceServers = servers;
     this.#onState = onState;
   }
 
@@ -60,11 +68,30 @@ export class Whip {
     return this.#attempt();
   }
 
-  /** Stops sending at once, or goes on. The connection stays. */
-  async send(sending) {
-    this.#sending = sending;
-    for (const track of this.#stream?.getTracks() ?? []) track.enabled = sending;
-    await Promise.all(this.#senders().map(({ sender, kind }) => sender.replaceTrack(this.#track(kind)).catch(() => {})));
+  /** Stops sending, at once. */
+  async pause() {
+    this.#sending = false;
+    clearTimeout(this.#timer);
+    for (const track of this.#stream?.getTracks() ?? []) track.enabled = false;
+    await Promise.all((this.#pc?.getSenders() ?? []).map((sender) => sender.replaceTrack(null).catch(() => {})));
+  }
+
+  /** Gives up the connection of a pause. */
+  leave() {
+    if (!this.#sending) this.#drop(true);
+  }
+
+  /**
+   * Goes on after a pause, by a new connection. Not by the old one: while nothing is sent, a browser's clock of the sound stands
+   * still and that of the pictures does not, and sound and picture would be apart from then on.
+   */
+  async resume() {
+    if (this.#sending) return;
+    this.#sending = true;
+    this.#tries = 0;
+    for (const track of this.#stream?.getTracks() ?? []) track.enabled = true;
+    this.#tell("connecting");
+    await this.#attempt();
   }
 
   /** Ends it, and tells the server where `tell` is true. */
@@ -76,11 +103,7 @@ export class Whip {
   }
 
   #track(kind) {
-    return this.#sending ? (this.#stream.getTracks().find((track) => track.kind === kind) ?? null) : null;
-  }
-
-  #senders() {
-    return (this.#pc?.getTransceivers() ?? []).map(({ sender, receiver }) => ({ sender, kind: receiver.track.kind }));
+    return this.#stream.getTracks().find((track) => track.kind === kind) ?? null;
   }
 
   #tell(state, error) {
@@ -98,12 +121,16 @@ export class Whip {
     this.#pc?.close();
     this.#pc = this.#resource = null;
     this.#late = [];
+    if (tell && resource) this.#delete(resource);
+  }
+
+  #delete(resource) {
     // `keepalive`: also while the page goes away.
-    if (tell && resource) fetch(resource, { method: "DELETE", headers: this.#headers(), keepalive: true }).catch(() => {});
+    fetch(resource, { method: "DELETE", headers: this.#headers(), keepalive: true }).catch(() => {});
   }
 
   #again(wait) {
-    if (this.#closed || this.#told === "refused") return;
+    if (this.#closed || !this.#sending || this.#told === "refused") return;
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#attempt(), wait);
   }
@@ -115,11 +142,12 @@ export class Whip {
   }
 
   async #attempt() {
-    if (this.#closed) return;
+    if (this.#closed || !this.#sending) return;
     this.#drop(true);
     try {
       await this.#connect();
     } catch (error) {
+      if (this.#closed || !this.#sending) return; // what was broken off has failed, of course
       if (error instanceof Refused) {
         this.#drop(false);
         this.#tell("refused", error);
@@ -148,12 +176,16 @@ export class Whip {
       signal: AbortSignal.timeout(10_000),
     });
     const text = await response.text();
-    if (pc !== this.#pc || this.#closed) return;
+    const resource = response.status === 201 ? new URL(response.headers.get("Location"), this.#url) : null;
+    if (pc !== this.#pc || this.#closed) {
+      if (resource) this.#delete(resource); // paused or closed meanwhile
+      return;
+    }
     if (response.status !== 201) {
       const forGood = response.status < 500 && ![408, 425, 429].includes(response.status);
       throw forGood ? new Refused(response.status, text.slice(0, 200)) : new Error(`status ${response.status}`);
     }
-    this.#resource = new URL(response.headers.get("Location"), this.#url);
+    this.#resource = resource;
     this.#etag = response.headers.get("ETag");
     if (!response.headers.get("Accept-Patch")) pc.onicecandidate = null;
     await pc.setRemoteDescription({ type: "answer", sdp: text });

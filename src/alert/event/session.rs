@@ -50,7 +50,7 @@ pub struct JudgeNamed {
 }
 
 /// How window votes become the session's label.
-#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RuleWord {
     /// The majority of the judges' session maxima.
@@ -64,6 +64,17 @@ impl From<Rule> for RuleWord {
         match rule {
             Rule::VoteOfMax => Self::VoteOfMax,
             Rule::MaxOfVote => Self::MaxOfVote,
+        }
+    }
+}
+
+impl RuleWord {
+    /// The word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::VoteOfMax => Rule::VoteOfMax.as_str(),
+            Self::MaxOfVote => Rule::MaxOfVote.as_str(),
         }
     }
 }

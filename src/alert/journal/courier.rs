@@ -98,6 +98,7 @@ impl Courier {
 
     /// The sink did not take it. `chance`, 0 to 1, is how much of the longest wait is waited. What it is now; None: it is
     /// not to be sent any more.
+    #[must_use = "whoever gives up says so"]
     pub fn failed(&self, seq: u64, failure: &Failure, now: Timestamp, chance: f64) -> Option<DeliveryState> {
         let done = self.lane(|lane| lane.outbox.failed(seq, failure, now, chance)).flatten();
         let state = done.as_ref().map(|done| done.state);

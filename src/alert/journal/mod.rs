@@ -1,4 +1,4 @@
-//! The journal: an SQLite file of everything that was told, and of what became of it at each sink.
+//! The journal: an `SQLite` file of everything that was told, and of what became of it at each sink.
 //!
 //! An event has its number and stands in the file before it is told, in one transaction with its rows for the sinks that
 //! want it. Where the disk refuses or stalls it is told all the same, `durable: false`, kept in memory and written when
@@ -14,12 +14,16 @@
 
 mod courier;
 mod outbox;
+mod purge;
 mod queue;
 mod reader;
+pub mod rebuild;
+pub mod replay;
 mod rows;
 mod store;
 mod tokens;
 mod types;
+pub mod verify;
 mod withdraw;
 mod writer;
 
@@ -33,9 +37,10 @@ use tokio::sync::{Notify, oneshot};
 
 pub use courier::Courier;
 pub use outbox::{Done, Failure, FailureKind, Item, Next, Outbox};
+pub use purge::{Cutoffs, Purged, purge};
 pub use queue::Route;
 pub use reader::{AlertFilter, Reader, SessionFilter};
-pub use tokens::hash_of;
+pub use tokens::{create_token, hash_of, revoke_token};
 pub use types::{
     AlertRow, Audit, ConsentRecord, DeadLetter, Delivery, DeliveryState, Feedback, FeedbackVerdict, JournalError,
     NewSession, Receipt, Role, SessionRow, SessionState, SinkState, Token, Told,
@@ -161,9 +166,12 @@ impl Journal {
     /// There is no such session, or the disk refuses; in that case it will be written when it heals.
     pub async fn set_state(&self, session: &str, state: SessionState, now: Timestamp) -> Result<(), JournalError> {
         let session = session.to_owned();
-        self.call(true, move |db| match store::state(db, &session, state, now)? {
-            true => Ok(()),
-            false => Err(JournalError::NotFound(format!("session {session}"))),
+        self.call(true, move |db| {
+            if store::state(db, &session, state, now)? {
+                Ok(())
+            } else {
+                Err(JournalError::NotFound(format!("session {session}")))
+            }
         })
         .await
     }
@@ -200,7 +208,9 @@ impl Journal {
         let many = items.len();
         let mut state = self.shared().lock();
         if let Some(lane) = state.lanes.iter_mut().find(|lane| &*lane.route.sink == sink) {
-            items.into_iter().for_each(|item| lane.outbox.revive(Item { since: now, attempts: 0, ..item }));
+            for item in items {
+                lane.outbox.revive(Item { since: now, attempts: 0, ..item });
+            }
             lane.wake.notify_one();
         }
         Ok(many)

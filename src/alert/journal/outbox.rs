@@ -208,7 +208,7 @@ impl Outbox {
     pub fn delivered(&mut self, seq: u64, now: Timestamp) -> Option<Done> {
         let item = self.take(seq)?;
         self.away = None;
-        Some(self.done(item, DeliveryState::Delivered, now, None))
+        Some(self.done(&item, DeliveryState::Delivered, now, None))
     }
 
     /// The event was not taken. `chance`, 0 to 1, is how much of the longest wait is waited.
@@ -233,11 +233,11 @@ impl Outbox {
         }
         let detail = Some(failure.detail.clone());
         if !is_dead {
-            return Some(self.done(item, DeliveryState::Pending, now, detail));
+            return Some(self.done(&item, DeliveryState::Pending, now, detail));
         }
         self.in_flight = Some((seq, session));
         let item = self.take(seq)?;
-        Some(self.done(item, DeliveryState::Dead, now, detail))
+        Some(self.done(&item, DeliveryState::Dead, now, detail))
     }
 
     /// Takes out everything of a session but the word that it was withdrawn. The number of events, and whether the receiver
@@ -275,7 +275,8 @@ impl Outbox {
     fn take(&mut self, seq: u64) -> Option<Item> {
         let (flying, session) = self.in_flight.take()?;
         let queue = self.queues.get_mut(&session)?;
-        let item = queue.items.pop_front_if(|item| item.seq == seq && flying == seq)?;
+        queue.items.front().filter(|item| item.seq == seq && flying == seq)?;
+        let item = queue.items.pop_front()?;
         (queue.refusals, queue.retry_at, queue.tried) = (0, None, 0);
         if queue.items.is_empty() {
             self.queues.remove(&session);
@@ -284,7 +285,7 @@ impl Outbox {
         Some(item)
     }
 
-    fn done(&self, item: Item, state: DeliveryState, at: Timestamp, detail: Option<String>) -> Done {
+    fn done(&self, item: &Item, state: DeliveryState, at: Timestamp, detail: Option<String>) -> Done {
         Done { sink: Arc::clone(&self.sink), seq: item.seq, state, attempts: item.attempts, at, detail }
     }
 }
@@ -294,3 +295,6 @@ fn after(now: Timestamp, failures: u32, chance: f64) -> Timestamp {
     let longest = Duration::from_secs(1).saturating_mul(1 << failures.min(6)).min(LONGEST_WAIT);
     now.saturating_add(longest.mul_f64(chance.clamp(0.0, 1.0))).unwrap_or(now)
 }
+
+#[cfg(test)]
+mod tests;

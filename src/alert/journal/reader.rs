@@ -137,7 +137,7 @@ impl Reader {
                     format!("substr(type, 1, length(?{n})) = ?{n}", n = values.len())
                 })
                 .collect();
-            which += &format!(" AND ({})", any.join(" OR "));
+            which = format!("{which} AND ({})", any.join(" OR "));
         }
         let mut events: Vec<(u64, Arc<str>)> = self.with(|db| {
             let sql = format!("SELECT seq, json FROM event WHERE seq > ?1{which} ORDER BY seq LIMIT ?2");
@@ -176,7 +176,7 @@ impl Reader {
         self.with(|db| {
             db.prepare_cached(
                 "SELECT seq, json FROM event WHERE session = ?1 AND EXISTS
-                    (SELECT 1 FROM json_each(?2) AS kind WHERE substr(type, 1, length(kind.value)) = kind.value)
+                    (SELECT 1 FROM json_each(?2) AS kind WHERE substr(event.type, 1, length(kind.value)) = kind.value)
                  ORDER BY seq DESC LIMIT 1",
             )?
             .query_row(params![session, kinds], |row| Ok((unsigned(row, 0)?, text(row, 1)?)))

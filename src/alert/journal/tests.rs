@@ -2,6 +2,10 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+mod deleting;
+mod failing;
+mod measuring;
+
 use super::*;
 use crate::alert::{Actor, EventKind, fixtures};
 use crate::time::wall;
@@ -79,8 +83,8 @@ async fn sessions_follow_their_events_and_a_run_that_died_interrupts_them() {
         seen.push(state("0195"));
     }
     seen.dedup();
-    use SessionState::{Away, Live, Paused};
-    assert_eq!(seen, [Live, Away, Live, Paused, Live]);
+    let (live, away, paused) = (SessionState::Live, SessionState::Away, SessionState::Paused);
+    assert_eq!(seen, [live, away, live, paused, live]);
     let row = journal.reader().session("0195").unwrap().unwrap();
     assert_eq!((&*row.kind, row.judgement.as_deref(), row.ended), ("configured", Some("panel"), None));
     assert_eq!(row.source, "rtsp://cam.example/one", "without credentials");

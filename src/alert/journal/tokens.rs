@@ -1,9 +1,13 @@
 //! What a token looks like, and what is kept of it.
 
+use std::path::Path;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rand::Rng as _;
 
+use super::store;
+use super::types::{JournalError, Token};
 use crate::digest::sha256;
 
 const PREFIX: &str = "ahw_";
@@ -21,6 +25,26 @@ pub(super) fn make() -> (String, String) {
 pub fn hash_of(presented: &str) -> Option<String> {
     let bytes = URL_SAFE_NO_PAD.decode(presented.trim().strip_prefix(PREFIX)?).ok()?;
     (bytes.len() == BYTES).then(|| sha256([bytes]))
+}
+
+/// Makes a token in a file that may be in use, and the file where there is none. It is shown once and not kept.
+///
+/// # Errors
+/// There is one of this name, or the file cannot be opened or written.
+pub fn create_token(path: &Path, token: &Token) -> Result<String, JournalError> {
+    let db = store::open(path)?;
+    let (shown, hash) = make();
+    store::new_token(&db, &hash, token)?;
+    Ok(shown)
+}
+
+/// Takes a token away, in a file that may be in use. False: there is none of this name.
+///
+/// # Errors
+/// The file cannot be opened or written.
+pub fn revoke_token(path: &Path, name: &str) -> Result<bool, JournalError> {
+    drop(store::open_to_read(path)?);
+    Ok(store::revoke(&store::open(path)?, name)?)
 }
 
 #[cfg(test)]

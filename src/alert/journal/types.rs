@@ -44,7 +44,7 @@ pub enum JournalError {
     /// The journal is being closed.
     #[error("the journal is closed")]
     Closed,
-    /// SQLite says no.
+    /// `SQLite` says no.
     #[error("journal: {0}")]
     Sqlite(#[from] rusqlite::Error),
 }

@@ -1,13 +1,15 @@
 //! The writing thread's work: what is queued goes into the file, all that waits in one transaction. Blocking.
 
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::queue::{Job, Shared, State};
-use super::store;
 use super::types::JournalError;
+use super::{purge, store};
+use crate::config::JournalConfig;
 use crate::time::{monotonic, wall};
 
 /// Jobs of one transaction.
@@ -23,9 +25,26 @@ pub struct Writer {
     pub(super) shared: std::sync::Arc<Shared>,
     /// Numbers below this are this run's.
     pub(super) reserved: u64,
+    /// How long what is kept, and when that is looked at next.
+    keep: Option<(JournalConfig, Instant)>,
+    /// Held as long as the writer lives: only one service can have a journal.
+    _lock: std::fs::File,
+}
+
+impl std::fmt::Debug for Writer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Writer").finish_non_exhaustive()
+    }
 }
 
 impl Writer {
+    /// From now on, deletes what is older than configured: at once, then once a day, when nothing else is to be done.
+    #[must_use]
+    pub fn keeping(mut self, config: &JournalConfig) -> Self {
+        self.keep = Some((config.clone(), monotonic()));
+        self
+    }
+
     /// Writes until the journal is closed and everything is written, or cannot be.
     pub fn run(mut self) {
         let mut fold = false;
@@ -55,7 +74,7 @@ impl Writer {
     }
 
     /// The next jobs; None: closed, and nothing is left.
-    fn wait(&self, fold: &mut bool) -> Option<Vec<Job>> {
+    fn wait(&mut self, fold: &mut bool) -> Option<Vec<Job>> {
         let mut state = self.shared.lock();
         loop {
             if !state.jobs.is_empty() {
@@ -65,15 +84,42 @@ impl Writer {
             if state.closing {
                 return None;
             }
-            if *fold {
+            let purge_in = self.keep.as_ref().map(|(_, at)| at.saturating_duration_since(monotonic()));
+            let now_due = purge_in.is_some_and(|left| left.is_zero());
+            if *fold || now_due {
                 drop(state);
-                *fold = !self.fold();
-                state = self.shared.lock();
-                if *fold && state.jobs.is_empty() && !state.closing {
-                    state = self.shared.sleep(state, Some(FOLD_AGAIN));
+                if now_due {
+                    *fold |= self.purge();
                 }
-            } else {
-                state = self.shared.sleep(state, None);
+                if *fold {
+                    *fold = !self.fold();
+                }
+                state = self.shared.lock();
+                if !state.jobs.is_empty() || state.closing {
+                    continue;
+                }
+            }
+            let purge_in = self.keep.as_ref().map(|(_, at)| at.saturating_duration_since(monotonic()));
+            let fold_in = fold.then_some(FOLD_AGAIN);
+            state = self.shared.sleep(state, purge_in.into_iter().chain(fold_in).min());
+        }
+    }
+
+    /// A step of deleting what is old. True: something was deleted.
+    fn purge(&mut self) -> bool {
+        let Some((config, at)) = &mut self.keep else { return false };
+        let now = wall();
+        match purge::step(&mut self.db, &purge::Cutoffs::of(config, now), now) {
+            Ok((purged, done)) => {
+                if done {
+                    *at = monotonic() + purge::EVERY;
+                }
+                purged != purge::Purged::default()
+            }
+            Err(error) => {
+                tracing::warn!("what is old could not be deleted from the journal, tried again in an hour: {error}");
+                *at = monotonic() + Duration::from_secs(3600);
+                false
             }
         }
     }
@@ -161,39 +207,30 @@ impl Writer {
 
     /// The disk refuses: everything goes back to its place, and whoever waits is told. True: it is to be given up.
     fn refused(&self, batch: Vec<Job>, error: &rusqlite::Error) -> bool {
-        let mut kept = Vec::new();
-        let mut last = 0;
-        let mut replies = Vec::new();
-        for job in batch {
-            match job {
-                Job::Events(entries, reply) => {
-                    last = entries.last().map_or(last, |entry| entry.seq);
-                    replies.extend(reply);
-                    kept.push(Job::Events(entries, None));
-                }
-                Job::Hole { .. } => kept.push(job),
-                Job::Work(mut work) => {
-                    if work.failed(JournalError::Unavailable(error.to_string())) {
-                        kept.push(Job::Work(work));
-                    }
-                }
-            }
-        }
         let mut state = self.shared.lock();
         if !std::mem::replace(&mut state.failing, true) {
             tracing::error!("the journal cannot be written ({error}); events are kept in memory until it can");
         }
-        for job in kept.into_iter().rev() {
+        for job in batch.into_iter().rev() {
             state.jobs.push_front(job);
         }
-        // Who came meanwhile does not wait for the disk.
-        let waiting: Vec<_> = state.jobs.iter_mut().filter_map(|job| answer(job, &mut last)).collect();
+        // Who came meanwhile does not wait for the disk either.
+        let (mut last, mut replies) = (0, Vec::new());
+        state.jobs.retain_mut(|job| match job {
+            Job::Events(entries, reply) => {
+                last = entries.last().map_or(last, |entry| entry.seq);
+                replies.extend(reply.take());
+                !entries.is_empty()
+            }
+            Job::Hole { .. } => true,
+            Job::Work(work) => work.failed(JournalError::Unavailable(error.to_string())),
+        });
         state.hand(last, false);
         if state.closing {
             tracing::error!("{} events are lost with the end of the program", state.unwritten.len());
             return true;
         }
-        for reply in replies.into_iter().chain(waiting) {
+        for reply in replies {
             let _ = reply.send(false);
         }
         self.pause(state);
@@ -212,12 +249,6 @@ impl Writer {
     }
 }
 
-fn answer(job: &mut Job, last: &mut u64) -> Option<oneshot::Sender<bool>> {
-    let Job::Events(entries, reply) = job else { return None };
-    *last = entries.last().map_or(*last, |entry| entry.seq);
-    reply.take()
-}
-
 fn run(db: &Connection, job: &mut Job) -> Result<(), JournalError> {
     match job {
         Job::Events(entries, _) => Ok(entries.iter().try_for_each(|entry| store::event(db, entry))?),
@@ -230,7 +261,8 @@ fn run(db: &Connection, job: &mut Job) -> Result<(), JournalError> {
 ///
 /// # Errors
 /// It cannot be opened or written, or is another program's.
-pub(super) fn begin(path: &std::path::Path, shared: std::sync::Arc<Shared>) -> Result<Writer, JournalError> {
+pub(super) fn begin(path: &Path, shared: std::sync::Arc<Shared>) -> Result<Writer, JournalError> {
+    let lock = lock(path)?;
     let mut db = store::open(path)?;
     let begun = store::begin_run(&mut db, wall())?;
     if begun.interrupted > 0 {
@@ -239,5 +271,21 @@ pub(super) fn begin(path: &std::path::Path, shared: std::sync::Arc<Shared>) -> R
     let mut state = shared.lock();
     (state.next_seq, state.handed) = (begun.first, begun.first - 1);
     drop(state);
-    Ok(Writer { db, shared, reserved: begun.first + store::RESERVED })
+    Ok(Writer { db, shared, reserved: begun.first + store::RESERVED, keep: None, _lock: lock })
+}
+
+/// A file beside it, locked as long as it is open, by whatever way its holder ends.
+fn lock(path: &Path) -> Result<std::fs::File, JournalError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let wrong = |what: String| JournalError::Open { path: path.display().to_string(), what };
+    let remedy = "name another file in [journal] path";
+    let file = std::fs::File::create(&name).map_err(|error| wrong(format!("{error}; {remedy}")))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            Err(wrong(format!("another ahwatch has it; end that one, or {remedy}")))
+        }
+        Err(std::fs::TryLockError::Error(error)) => Err(wrong(error.to_string())),
+    }
 }

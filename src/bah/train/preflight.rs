@@ -1,5 +1,6 @@
 //! What training needs, looked at before anything starts: ms-swift, GPUs and their memory, the rows' files.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -12,16 +13,55 @@ use super::recipe::Recipe;
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Machine {
     /// Versions of the packages that matter; None: not installed.
-    pub versions: std::collections::BTreeMap<String, Option<String>>,
+    pub versions: BTreeMap<String, Option<String>>,
     /// Memory of each GPU, bytes.
     pub gpus: Vec<u64>,
+    /// The interpreter that runs `swift`, with its arguments.
+    #[serde(skip)]
+    pub python: Vec<String>,
+}
+
+/// What the rows of a training hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rows {
+    /// How many.
+    pub count: usize,
+    /// What they ask, and how many ask it.
+    pub asked: BTreeMap<Asked, usize>,
+}
+
+/// What a row asks, in words.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Asked {
+    /// Its own system message, which wins over the recipe's.
+    pub system: Option<String>,
+    /// The question, with its `<video>` and `<audio>` tags.
+    pub question: String,
+}
+
+impl Rows {
+    /// What most of them ask.
+    #[must_use]
+    pub fn asked(&self) -> Asked {
+        self.asked.iter().max_by_key(|(_, count)| **count).map(|(asked, _)| asked.clone()).unwrap_or_default()
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.count += other.count;
+        for (asked, count) in other.asked {
+            *self.asked.entry(asked).or_default() += count;
+        }
+        self
+    }
 }
 
 /// Asks the interpreter that runs `swift`, since only its packages count.
 const QUESTION: &str = "
 import importlib.metadata as m, json
 versions = {}
-for name in ('ms-swift', 'transformers', 'peft', 'torch'):
+for name in ('ms-swift', 'transformers', 'peft', 'torch', 'msgspec'):
     try: versions[name] = m.version(name)
     except m.PackageNotFoundError: versions[name] = None
 gpus = []
@@ -46,8 +86,8 @@ pub fn machine(swift: &Path) -> Result<Machine, String> {
     read.map_err(|e| format!("{}: cannot be read: {e}", found.display()))?;
     let line = first.split(|b| *b == b'\n').next().and_then(|l| std::str::from_utf8(l).ok());
     let python = line.and_then(|l| l.strip_prefix("#!")).filter(|l| l.contains("python")).ok_or_else(foreign)?;
-    let mut words = python.split_whitespace();
-    let program = words.next().ok_or_else(foreign)?;
+    let python: Vec<String> = python.split_whitespace().map(str::to_owned).collect();
+    let (program, words) = python.split_first().ok_or_else(foreign)?;
     let answer = Command::new(program).args(words).args(["-c", QUESTION]).stdin(Stdio::null()).output();
     let answer = answer.map_err(|e| format!("{program}: cannot be run: {e}"))?;
     let text = String::from_utf8_lossy(&answer.stdout);
@@ -56,7 +96,7 @@ pub fn machine(swift: &Path) -> Result<Machine, String> {
     if machine.versions.get("ms-swift").is_none_or(Option::is_none) {
         return Err(foreign());
     }
-    Ok(machine)
+    Ok(Machine { python, ..machine })
 }
 
 /// The program as the shell would find it.
@@ -100,6 +140,21 @@ fn weights(model: &Path) -> Option<u64> {
     Some(weights.filter_map(|f| f.metadata().ok()).map(|m| m.len()).sum()).filter(|sum| *sum > 0)
 }
 
+/// Whether the packages are there that the recipe needs and ms-swift does not bring.
+///
+/// # Errors
+/// Names those that are missing, and the command that installs them.
+pub fn packages(recipe: &Recipe, machine: &Machine) -> Result<(), String> {
+    let there = |name: &&String| machine.versions.get(*name).is_some_and(Option::is_some);
+    let missing: Vec<&str> = recipe.needs.iter().filter(|name| !there(name)).map(String::as_str).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let python = machine.python.join(" ");
+    let names = missing.join(" ");
+    Err(format!("this recipe needs {names}, which ms-swift does not install: `{python} -m pip install {names}`"))
+}
+
 /// Versions that differ from those the recipe was run with, for a warning.
 #[must_use]
 pub fn other_versions(recipe: &Recipe, machine: &Machine) -> Vec<String> {
@@ -114,15 +169,20 @@ pub fn other_versions(recipe: &Recipe, machine: &Machine) -> Vec<String> {
 ///
 /// # Errors
 /// The first row that is wrong, by its line; no row at all.
-pub fn rows(file: &Path, grpo: bool) -> Result<usize, String> {
+pub fn rows(file: &Path, grpo: bool) -> Result<Rows, String> {
     let opened = std::fs::File::open(file).map_err(|e| format!("{}: cannot be read: {e}", file.display()))?;
     let folder = file.parent().unwrap_or(Path::new(""));
-    let mut count = 0;
+    let mut rows = Rows::default();
     for (number, line) in (1..).zip(BufReader::new(opened).lines()) {
         let wrong = |what: String| format!("{}:{number}: {what}", file.display());
         let line = line.map_err(|e| wrong(format!("cannot be read: {e}")))?;
         let row: serde_json::Value = serde_json::from_str(&line).map_err(|e| wrong(format!("is no JSON: {e}")))?;
-        let question = row["messages"][0]["content"].as_str().unwrap_or_default();
+        let said = |n: usize, role: &str| {
+            let message = &row["messages"][n];
+            message["content"].as_str().filter(|_| message["role"] == role).map(str::to_owned)
+        };
+        let system = said(0, "system");
+        let question = said(usize::from(system.is_some()), "user").unwrap_or_default();
         for (tag, keys) in [("<video>", ["videos", "video"]), ("<audio>", ["audios", "audio"])] {
             let listed: Vec<&str> =
                 keys.iter().filter_map(|k| row[*k].as_array()).flatten().filter_map(|v| v.as_str()).collect();
@@ -144,12 +204,13 @@ pub fn rows(file: &Path, grpo: bool) -> Result<usize, String> {
             let remedy = if grpo { "prepare with --grpo" } else { "prepare without --grpo" };
             return Err(wrong(format!("is no row of this recipe; {remedy}")));
         }
-        count += 1;
+        rows.count += 1;
+        *rows.asked.entry(Asked { system, question }).or_default() += 1;
     }
-    if count == 0 {
+    if rows.count == 0 {
         return Err(format!("{}: has no rows", file.display()));
     }
-    Ok(count)
+    Ok(rows)
 }
 
 #[cfg(test)]
@@ -161,7 +222,7 @@ mod tests {
     #[test]
     fn too_little_memory_is_said_with_both_numbers() {
         let recipe = |name| Recipe::read(name).unwrap();
-        let machine = |gpus: &[u64]| Machine { versions: std::collections::BTreeMap::new(), gpus: gpus.to_vec() };
+        let machine = |gpus: &[u64]| Machine { gpus: gpus.to_vec(), ..Machine::default() };
         assert!(enough(&recipe("v1"), "m", &machine(&[])).unwrap_err().contains("no GPU"));
         assert!(enough(&recipe("v1"), "m", &machine(&[GPU])).is_ok());
         let message = enough(&recipe("v2"), "m", &machine(&[GPU, GPU])).unwrap_err();
@@ -176,6 +237,38 @@ mod tests {
     }
 
     #[test]
+    fn a_missing_package_is_said_with_its_remedy() {
+        let machine = Machine { python: vec!["/v/python".into()], ..Machine::default() };
+        assert_eq!(packages(&Recipe::read("v1").unwrap(), &machine), Ok(()));
+        let grpo = Recipe::read("grpo").unwrap();
+        assert!(packages(&grpo, &machine).unwrap_err().contains("`/v/python -m pip install msgspec`"));
+        let versions = BTreeMap::from([("msgspec".to_owned(), Some("1".to_owned()))]);
+        assert_eq!(packages(&grpo, &Machine { versions, ..machine }), Ok(()));
+    }
+
+    #[test]
+    fn what_most_rows_ask_is_what_was_trained() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("train.jsonl");
+        let user = |text: &str| serde_json::json!({"role": "user", "content": text});
+        let text: String = [
+            serde_json::json!({"messages": [user("a?"), {"role": "assistant", "content": "x"}]}),
+            serde_json::json!({"messages": [{"role": "system", "content": "s"}, user("b?")]}),
+            serde_json::json!({"messages": [{"role": "system", "content": "s"}, user("b?")]}),
+        ]
+        .iter()
+        .flat_map(|row| [row.to_string(), "\n".to_owned()])
+        .collect();
+        std::fs::write(&file, text).unwrap();
+        let found = rows(&file, false).unwrap();
+        let most = Asked { system: Some("s".into()), question: "b?".into() };
+        assert_eq!((found.count, found.asked.len(), found.asked()), (3, 2, most.clone()));
+        assert_eq!(found.asked[&most], 2);
+        let both = found.clone().and(found);
+        assert_eq!((both.count, both.asked[&most]), (6, 4));
+    }
+
+    #[test]
     fn a_row_that_would_fail_or_be_misread_is_named() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("a.mp4"), "").unwrap();
@@ -183,7 +276,7 @@ mod tests {
         let file = dir.path().join("train.jsonl");
         let check = |text: &str, grpo| {
             std::fs::write(&file, text).unwrap();
-            rows(&file, grpo)
+            rows(&file, grpo).map(|rows| rows.count)
         };
         let row = |question: &str, rest: &str| {
             format!("{{\"messages\":[{{\"role\":\"user\",\"content\":\"{question}\"}}]{rest}}}\n")

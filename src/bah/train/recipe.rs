@@ -15,6 +15,9 @@ pub const SHIPPED: [(&str, &str); 4] = [
 /// The reward that the GRPO recipe names, a plug-in of ms-swift's.
 pub const REWARD: &str = include_str!("../../../models/recipes/grpo_reward.py");
 
+/// What asks a trained model about the built-in clips, in ms-swift's own Python.
+pub const FINGERPRINT: &str = include_str!("../../../models/recipes/fingerprint.py");
+
 /// How a checkpoint is trained.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
@@ -23,8 +26,6 @@ pub struct Recipe {
     pub about: String,
     /// What `swift` is asked to do, before the flags.
     pub command: Vec<String>,
-    /// Name of the prompt that the rows ask.
-    pub prompt: String,
     /// System message.
     pub system: String,
     /// What is tuned, unless another is named: a model's id or folder.
@@ -35,6 +36,9 @@ pub struct Recipe {
     pub weights_gb: f64,
     /// The least GPU memory that training needs, over the weights' size.
     pub memory_factor: f64,
+    /// Python packages that it needs besides, among those that are looked for.
+    #[serde(default)]
+    pub needs: Vec<String>,
     /// It needs `REWARD`.
     #[serde(default)]
     pub reward: bool,
@@ -88,16 +92,18 @@ impl Recipe {
         self.environment.insert("CUDA_VISIBLE_DEVICES".to_owned(), String::new());
     }
 
+    /// A flag's value as text.
+    #[must_use]
+    pub fn flag(&self, name: &str) -> Option<String> {
+        self.flags.get(name).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+    }
+
     /// The flags as arguments.
     #[must_use]
     pub fn arguments(&self) -> Vec<String> {
         let mut all = Vec::new();
-        for (name, value) in &self.flags {
-            let text = match value {
-                toml::Value::String(text) => text.clone(),
-                other => other.to_string(),
-            };
-            all.extend([format!("--{name}"), text]);
+        for name in self.flags.keys() {
+            all.extend([format!("--{name}"), self.flag(name).unwrap_or_default()]);
         }
         all
     }

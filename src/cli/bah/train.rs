@@ -7,10 +7,11 @@ use clap::Args;
 
 use super::super::Exit;
 use super::progress;
-use crate::bah::train::{Recipe, Trained, Training, enough, machine, other_versions, rows};
+use crate::bah::train::{Asked, Machine, Recipe, Trained, Training, enough, machine, other_versions, packages, rows};
 
 /// What to train.
 #[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Options {
     /// What `bah prepare` wrote: the folder with train.jsonl, or such a file.
     data: PathBuf,
@@ -38,10 +39,13 @@ pub struct Options {
     /// Do not look whether the GPUs suffice.
     #[arg(long)]
     no_check: bool,
+    /// Do not ask the trained model about the built-in clips, which loads it once more.
+    #[arg(long)]
+    no_fingerprint: bool,
 }
 
 pub(super) fn run(options: &Options) -> Exit {
-    let training = match training(options) {
+    let mut training = match training(options) {
         Ok(training) => training,
         Err(problem) => {
             eprintln!("{problem}");
@@ -54,12 +58,15 @@ pub(super) fn run(options: &Options) -> Exit {
             Err(_) => Exit::Failed,
         };
     }
-    if let Err(problem) = check(options, &training) {
-        eprintln!("{problem}");
-        return Exit::Refused;
-    }
-    let (given, shown) = (training.clone(), training.out.clone());
-    let work = move |stop: &crossbeam_channel::Receiver<std::convert::Infallible>| {
+    let machine = match check(options, &mut training) {
+        Ok(machine) => machine,
+        Err(problem) => {
+            eprintln!("{problem}");
+            return Exit::Refused;
+        }
+    };
+    let (fingerprint, shown) = (!options.no_fingerprint, training.out.clone());
+    let work = move |stop: &crossbeam_channel::Receiver<std::convert::Infallible>| -> Result<_, String> {
         let bar = progress("steps");
         let trained = training.run(stop, |log| {
             if let Some((step, all)) = log.steps {
@@ -70,10 +77,23 @@ pub(super) fn run(options: &Options) -> Exit {
             }
         });
         bar.finish_and_clear();
-        trained
+        let trained = trained?;
+        let Some(checkpoint) = trained.checkpoint.clone().filter(|_| !trained.stopped) else {
+            return Ok((trained, Vec::new()));
+        };
+        let table = training.write_judge(&checkpoint)?;
+        let mut written = vec![checkpoint.clone(), table, training.out.join("loss.svg")];
+        if fingerprint {
+            eprintln!("asking the trained model about the built-in clips");
+            let file = training.fingerprint(&machine, &checkpoint, stop).map_err(|why| {
+                format!("trained: {}; but there is no fingerprint of it: {why}", checkpoint.display())
+            })?;
+            written.push(file);
+        }
+        Ok((trained, written))
     };
     match crate::run::interruptible(work) {
-        Ok(Ok(trained)) => finished(&given, &trained),
+        Ok(Ok((trained, written))) => finished(&trained, &written),
         Ok(Err(problem)) => {
             eprintln!("{problem}");
             Exit::Failed
@@ -112,19 +132,31 @@ fn training(options: &Options) -> Result<Training, String> {
         Some(folder) => absolute(folder)?.display().to_string(),
         None => options.model.clone().unwrap_or_else(|| recipe.model.clone()),
     };
-    Ok(Training { recipe, name, swift: options.swift.clone(), model, rows, val, out })
+    let swift = options.swift.clone();
+    Ok(Training { recipe, name, swift, model, rows, val, out, asked: Asked::default() })
 }
 
-fn check(options: &Options, training: &Training) -> Result<(), String> {
+/// Looks at everything that training needs, and at what the rows ask.
+fn check(options: &Options, training: &mut Training) -> Result<Machine, String> {
     let machine = machine(&training.swift)?;
     if !options.cpu && !options.no_check {
         enough(&training.recipe, &training.model, &machine)?;
     }
     let grpo = training.recipe.reward;
-    let mut count = rows(&training.rows, grpo)?;
+    let mut found = rows(&training.rows, grpo)?;
+    training.asked = found.asked();
     if let Some(val) = &training.val {
-        count += rows(val, grpo)?;
+        found = found.and(rows(val, grpo)?);
     }
+    if found.asked.len() > 1 {
+        let (kinds, most) = (found.asked.len(), found.asked.get(&training.asked).copied().unwrap_or_default());
+        eprintln!(
+            "note: the rows ask in {kinds} ways; the judge's table will have that of {most} of {} rows",
+            found.count
+        );
+    }
+    packages(&training.recipe, &machine)?;
+    let count = found.count;
     for differs in other_versions(&training.recipe, &machine) {
         eprintln!("note: {differs}");
     }
@@ -133,10 +165,10 @@ fn check(options: &Options, training: &Training) -> Result<(), String> {
         training.recipe.about,
         training.out.join("train.log").display()
     );
-    Ok(())
+    Ok(machine)
 }
 
-fn finished(training: &Training, trained: &Trained) -> Exit {
+fn finished(trained: &Trained, written: &[PathBuf]) -> Exit {
     let Some(checkpoint) = &trained.checkpoint else {
         let stopped = if trained.stopped { "stopped" } else { "ended" };
         eprintln!("{stopped} before any checkpoint was saved (`--set save_steps=N`)");
@@ -146,12 +178,7 @@ fn finished(training: &Training, trained: &Trained) -> Exit {
         eprintln!("stopped; the same command goes on from {}", checkpoint.display());
         return Exit::Failed;
     }
-    let table = training.out.join("judge.toml");
-    if let Err(error) = std::fs::write(&table, training.judge_table(checkpoint)) {
-        eprintln!("{}: could not be written: {error}", table.display());
-        return Exit::Failed;
-    }
-    let text = format!("{}\n{}\n{}\n", checkpoint.display(), table.display(), training.out.join("loss.svg").display());
+    let text: String = written.iter().flat_map(|path| [path.display().to_string(), "\n".to_owned()]).collect();
     match std::io::stdout().write_all(text.as_bytes()) {
         Ok(()) => Exit::Done,
         Err(_) => Exit::Failed,

@@ -19,6 +19,8 @@ use crate::window::Stream;
 const CREDIBLE: MediaTime = MediaTime::from_millis(2000);
 /// A peer that is silent for so long is gone: no times are later than this for want of a network.
 const RESTART: MediaTime = MediaTime::from_millis(15_000);
+/// What two pictures are apart at least.
+const JUST_AFTER: MediaTime = MediaTime::from_millis(1);
 /// Part of the time since the picture before by which a picture may be moved.
 const SLEW: i64 = 8;
 
@@ -75,10 +77,9 @@ impl LipSync {
         }
     }
 
-    /// The time on the common clock of a unit that arrived at `arrival`, which is on that clock. None: it is a picture no later
-    /// than one before it.
-    pub fn place(&mut self, stream: Stream, rtp: RtpTime, arrival: MediaTime) -> Option<MediaTime> {
-        let target = self.target();
+    /// The time on the common clock of a unit that arrived at `arrival`, which is on that clock. Pictures' times only grow.
+    pub fn place(&mut self, stream: Stream, rtp: RtpTime, arrival: MediaTime) -> MediaTime {
+        let (target, shown) = (self.target(), self.shown);
         let line = self.line(stream);
         let begun = Line { newest: MediaTime::ZERO, ticks: rtp.ticks, offset: arrival, wall: None };
         let line = line.get_or_insert(begun);
@@ -92,19 +93,23 @@ impl LipSync {
             (line.newest, line.ticks) = (time, rtp.ticks);
         }
         if stream == Stream::Audio {
-            return Some(time + line.offset);
+            return time + line.offset;
         }
         if let Some(target) = target.filter(|_| !restarted && step > MediaTime::ZERO) {
             let most = step.scale(1, SLEW);
             line.offset += (target - line.offset).clamp(-most, most);
         }
-        let at = time + line.offset;
-        // A restart may lie a little before what was shown: then it goes on from there.
-        if self.shown.is_some_and(|shown| at <= shown) {
-            return None;
+        let mut at = time + line.offset;
+        // A restart may lie a little before what was shown: then it goes on from there. Left out, it would be missed by the
+        // pictures after it.
+        if let Some(least) = shown.map(|shown| shown + JUST_AFTER).filter(|least| at < *least) {
+            if restarted {
+                line.offset += least - at;
+            }
+            at = least;
         }
         self.shown = Some(at);
-        Some(at)
+        at
     }
 
     /// Where the reports say that pictures lie, if both streams have one and they can be believed.
@@ -147,7 +152,7 @@ mod tests {
             RtpTime { ticks: zero.wrapping_add(ticks), rate }
         }
 
-        fn place(&self, sync: &mut LipSync, stream: Stream, at: i64) -> Option<MediaTime> {
+        fn place(&self, sync: &mut LipSync, stream: Stream, at: i64) -> MediaTime {
             let delay = self.delay[usize::from(stream == Stream::Video)];
             sync.place(stream, self.rtp(stream, at), ms(60_000 + at + delay))
         }
@@ -167,10 +172,10 @@ mod tests {
                 sender.report(&mut sync, Stream::Audio, at);
                 sender.report(&mut sync, Stream::Video, at - 1000);
             }
-            let sound = sender.place(&mut sync, Stream::Audio, at).unwrap();
+            let sound = sender.place(&mut sync, Stream::Audio, at);
             assert_eq!(sound, ms(60_020 + at), "sound never moves");
             if at % 40 == 0 {
-                let picture = sender.place(&mut sync, Stream::Video, at).unwrap();
+                let picture = sender.place(&mut sync, Stream::Video, at);
                 shown.push(picture);
                 late.push(picture - sound);
             }
@@ -190,8 +195,8 @@ mod tests {
         for at in (0..5000).step_by(40) {
             sender.report(&mut sync, Stream::Audio, at);
             sync.report(Stream::Video, sender.rtp(Stream::Video, at), MediaTime::ZERO);
-            assert_eq!(sender.place(&mut sync, Stream::Audio, at), Some(ms(60_000 + at)));
-            assert_eq!(sender.place(&mut sync, Stream::Video, at), Some(ms(60_050 + at)));
+            assert_eq!(sender.place(&mut sync, Stream::Audio, at), ms(60_000 + at));
+            assert_eq!(sender.place(&mut sync, Stream::Video, at), ms(60_050 + at));
         }
         assert_eq!(sync.error(), None);
     }
@@ -202,12 +207,16 @@ mod tests {
         let mut sync = LipSync::default();
         sender.place(&mut sync, Stream::Video, 0);
         sender.delay = [9000, 9000];
-        assert_eq!(sender.place(&mut sync, Stream::Video, 40), Some(ms(60_040)), "9 s late, and still of then");
+        assert_eq!(sender.place(&mut sync, Stream::Video, 40), ms(60_040), "9 s late, and still of then");
         sender.delay = [0, 0];
-        assert_eq!(sender.place(&mut sync, Stream::Video, 10_000), Some(ms(70_000)));
+        assert_eq!(sender.place(&mut sync, Stream::Video, 10_000), ms(70_000));
         sender.zero[1] = 2_000_000_000;
-        assert_eq!(sender.place(&mut sync, Stream::Video, 10_040), Some(ms(70_040)));
-        assert_eq!(sender.place(&mut sync, Stream::Video, 10_080), Some(ms(70_080)));
+        assert_eq!(sender.place(&mut sync, Stream::Video, 10_040), ms(70_040));
+        assert_eq!(sender.place(&mut sync, Stream::Video, 10_080), ms(70_080));
+        // It began anew a second time, and a second earlier than what was shown.
+        (sender.zero[1], sender.delay[1]) = (77, -1000);
+        assert_eq!(sender.place(&mut sync, Stream::Video, 10_120), ms(70_081));
+        assert_eq!(sender.place(&mut sync, Stream::Video, 10_160), ms(70_121));
     }
 
     proptest! {
@@ -227,15 +236,14 @@ mod tests {
                     sync.report(Stream::Video, sender.rtp(Stream::Video, at), ms(i64::from(wall) + late));
                 }
                 let arrival = ms(60_000 + at + late);
-                let sound = sync.place(Stream::Audio, sender.rtp(Stream::Audio, at), arrival).unwrap();
+                let sound = sync.place(Stream::Audio, sender.rtp(Stream::Audio, at), arrival);
                 if let Some((before, was)) = heard {
                     prop_assert_eq!(sound - before, ms(at - was));
                 }
                 heard = Some((sound, at));
-                if let Some(picture) = sync.place(Stream::Video, sender.rtp(Stream::Video, at), arrival) {
-                    prop_assert!(shown.is_none_or(|shown| picture > shown));
-                    shown = Some(picture);
-                }
+                let picture = sync.place(Stream::Video, sender.rtp(Stream::Video, at), arrival);
+                prop_assert!(shown.is_none_or(|shown| picture > shown));
+                shown = Some(picture);
             }
         }
     }

@@ -190,7 +190,7 @@ impl Whip {
     /// The offer makes no sense or nothing in it can be taken; no place is free; the source has ended. A browser that was there
     /// stays.
     pub async fn offer(&self, session: Arc<str>, sdp: &str, feed: FeedSender) -> Result<Answer, WhipError> {
-        let answer = self.hub.peers.lock().await.offer(monotonic(), session, sdp, feed);
+        let answer = self.hub.peers.lock().await.offer(monotonic(), &session, sdp, feed);
         self.hub.changed.notify_one();
         answer
     }

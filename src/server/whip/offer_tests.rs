@@ -101,11 +101,12 @@ fn an_offer_of_nothing_that_can_be_decoded_says_what_it_has() {
 
 #[test]
 fn what_is_no_offer_is_an_error_and_never_a_panic() {
-    let dropped: Vec<String> = (0..CHROMIUM.lines().count())
-        .map(|n| CHROMIUM.lines().enumerate().filter(|(m, _)| *m != n).map(|(_, line)| format!("{line}\r\n")).collect())
-        .collect();
+    let lines: Vec<&str> = CHROMIUM.split_inclusive('\n').collect();
+    let without =
+        |n: usize| lines.iter().enumerate().filter(|(m, _)| *m != n).map(|(_, line)| *line).collect::<String>();
+    let dropped = (0..lines.len()).map(without);
     let cut = (0..CHROMIUM.len()).map(|at| CHROMIUM[..at].to_owned());
-    for text in dropped.into_iter().chain(cut) {
+    for text in dropped.chain(cut) {
         if let Err(error) = Offer::read(&text) {
             assert!(matches!(error, WhipError::Sdp(_) | WhipError::Nothing(_)), "{error}");
         }

@@ -216,21 +216,19 @@ impl Peer {
         }
         let arrival = BASE + MediaTime::from_duration(data.network_time.saturating_duration_since(self.born));
         let rtp = RtpTime { ticks: ticks(data.time.numer()), rate };
-        let Some(time) = self.sync.place(stream, rtp, arrival) else { return Ok(()) };
+        let time = self.sync.place(stream, rtp, arrival);
         let pushed = Pushed::Media { stream, time, data: Bytes::from_owner(data.data), follows: data.contiguous };
         match self.feed.send(pushed) {
             Taken::Yes => {}
-            Taken::Refused => {
-                count(&self.counters.refused);
-            }
-            Taken::NeedsKey if self.asked.is_none_or(|asked| now >= asked + KEY_INTERVAL) => {
-                if let Some(stream) = self.rtc.direct_api().stream_rx_by_mid(mid, None) {
+            Taken::Refused => _ = count(&self.counters.refused),
+            Taken::NeedsKey => {
+                let soon = self.asked.is_some_and(|asked| now < asked + KEY_INTERVAL);
+                if let Some(stream) = self.rtc.direct_api().stream_rx_by_mid(mid, None).filter(|_| !soon) {
                     stream.request_keyframe(KeyframeRequestKind::Pli);
                     count(&self.counters.key_requests);
                     self.asked = Some(now);
                 }
             }
-            Taken::NeedsKey => {}
             Taken::Ended => return Err(Over("the session has ended".into())),
         }
         Ok(())

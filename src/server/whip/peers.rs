@@ -49,7 +49,7 @@ pub struct Peers {
     /// The addresses that browsers are told, each with the number of its socket.
     addresses: Vec<(SocketAddr, usize)>,
     /// By resource.
-    peers: BTreeMap<String, Peer>,
+    there: BTreeMap<String, Peer>,
     /// Whose the last datagram from an address was.
     from: HashMap<SocketAddr, String>,
     out: Vec<Datagram>,
@@ -63,7 +63,7 @@ impl Peers {
         Self {
             limits,
             addresses,
-            peers: BTreeMap::new(),
+            there: BTreeMap::new(),
             from: HashMap::new(),
             out: Vec::new(),
             counters: Arc::default(),
@@ -86,26 +86,32 @@ impl Peers {
     ///
     /// # Errors
     /// As there.
-    pub fn offer(&mut self, now: Instant, session: Arc<str>, sdp: &str, feed: FeedSender) -> Result<Answer, WhipError> {
+    pub fn offer(
+        &mut self,
+        now: Instant,
+        session: &Arc<str>,
+        sdp: &str,
+        feed: FeedSender,
+    ) -> Result<Answer, WhipError> {
         let offer = Offer::read(sdp)?;
         if feed.is_ended() {
             return Err(WhipError::Ended);
         }
-        if self.peers.values().filter(|peer| peer.session != session).count() >= self.limits.peers {
+        if self.there.values().filter(|peer| peer.session != *session).count() >= self.limits.peers {
             return Err(WhipError::Full(self.limits.peers));
         }
         let etag = format!("\"{:016x}\"", rand::rng().random::<u64>());
         let addresses = self.addresses();
         let counters = Arc::clone(&self.counters);
-        let (peer, sdp) = Peer::new(now, Arc::clone(&session), etag.clone(), &offer, &addresses, feed, counters)?;
-        self.close_session(&session, "the participant joined anew");
+        let (peer, sdp) = Peer::new(now, Arc::clone(session), etag.clone(), &offer, &addresses, feed, counters)?;
+        self.close_session(session, "the participant joined anew");
         let resource = format!("{:032x}", rand::rng().random::<u128>());
-        self.peers.insert(resource.clone(), peer);
+        self.there.insert(resource.clone(), peer);
         self.counters.joined.fetch_add(1, Ordering::Relaxed);
         self.count();
         let streams = Streams { audio: !offer.audio.is_empty(), video: !offer.video.is_empty() };
         tracing::info!(
-            session = &*session,
+            session = %session,
             ?streams,
             declined = offer.declined.join("; "),
             "a browser's offer is taken"
@@ -119,7 +125,7 @@ impl Peers {
     /// # Errors
     /// As there.
     pub fn patch(&self, resource: &str, fragment: &str, if_match: Option<&str>) -> Result<(), WhipError> {
-        let peer = self.peers.get(resource).ok_or(WhipError::Unknown)?;
+        let peer = self.there.get(resource).ok_or(WhipError::Unknown)?;
         match if_match.map(str::trim) {
             None => return Err(WhipError::Unconditional),
             // That is how a client asks for a restart (RFC 9725, 4.3.3).
@@ -140,12 +146,12 @@ impl Peers {
     /// The session of a resource.
     #[must_use]
     pub fn session_of(&self, resource: &str) -> Option<&str> {
-        self.peers.get(resource).map(|peer| &*peer.session)
+        self.there.get(resource).map(|peer| &*peer.session)
     }
 
     /// Sends one browser away. False: there is no such resource.
     pub fn close(&mut self, resource: &str, reason: &str) -> bool {
-        let Some(mut peer) = self.peers.remove(resource) else { return false };
+        let Some(mut peer) = self.there.remove(resource) else { return false };
         tracing::info!(session = &*peer.session, reason, "a browser's connection is over");
         peer.end(reason, &mut self.out);
         self.from.retain(|_, of| of != resource);
@@ -155,7 +161,7 @@ impl Peers {
 
     /// Sends all browsers of a session away.
     pub fn close_session(&mut self, session: &str, reason: &str) {
-        let of = self.peers.iter().filter(|(_, peer)| &*peer.session == session);
+        let of = self.there.iter().filter(|(_, peer)| &*peer.session == session);
         for resource in of.map(|(resource, _)| resource.clone()).collect::<Vec<_>>() {
             self.close(&resource, reason);
         }
@@ -163,7 +169,7 @@ impl Peers {
 
     /// Sends everybody away.
     pub fn close_all(&mut self, reason: &str) {
-        while let Some(resource) = self.peers.keys().next().cloned() {
+        while let Some(resource) = self.there.keys().next().cloned() {
             self.close(&resource, reason);
         }
     }
@@ -180,9 +186,9 @@ impl Peers {
         };
         let input = Input::Receive(now, received);
         let known =
-            self.from.get(&from).filter(|resource| self.peers.get(*resource).is_some_and(|p| p.accepts(&input)));
+            self.from.get(&from).filter(|resource| self.there.get(*resource).is_some_and(|p| p.accepts(&input)));
         let whose = known.cloned().or_else(|| {
-            let whose = self.peers.iter().find(|(_, peer)| peer.accepts(&input)).map(|(resource, _)| resource.clone());
+            let whose = self.there.iter().find(|(_, peer)| peer.accepts(&input)).map(|(resource, _)| resource.clone());
             whose.inspect(|resource| _ = self.from.insert(from, resource.clone()))
         });
         match whose {
@@ -193,7 +199,7 @@ impl Peers {
 
     /// Time went by.
     pub fn advance(&mut self, now: Instant) {
-        let due = self.peers.iter().filter(|(_, peer)| peer.deadline() <= now);
+        let due = self.there.iter().filter(|(_, peer)| peer.deadline() <= now);
         for resource in due.map(|(resource, _)| resource.clone()).collect::<Vec<_>>() {
             self.handle(now, &resource, Input::Timeout(now));
         }
@@ -202,7 +208,7 @@ impl Peers {
     /// When [`Peers::advance`] is to be called at the latest.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.peers.values().map(Peer::deadline).min()
+        self.there.values().map(Peer::deadline).min()
     }
 
     /// What is to be sent by now.
@@ -214,14 +220,14 @@ impl Peers {
     }
 
     fn handle(&mut self, now: Instant, resource: &str, input: Input<'_>) {
-        let Some(peer) = self.peers.get_mut(resource) else { return };
+        let Some(peer) = self.there.get_mut(resource) else { return };
         if let Err(Over(reason)) = peer.handle(now, input, &mut self.out) {
             self.close(resource, &reason);
         }
     }
 
     fn count(&self) {
-        self.counters.peers.store(self.peers.len(), Ordering::Relaxed);
+        self.counters.peers.store(self.there.len(), Ordering::Relaxed);
     }
 }
 

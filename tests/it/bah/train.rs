@@ -61,7 +61,7 @@ impl Stage {
     fn train_with(&self, recipe: &str, swift: &str, more: &[&str]) -> Run {
         let data = self.at("data");
         let mut args = vec!["bah", "train", data.to_str().unwrap(), "--swift", swift];
-        args.extend(["--recipe", recipe, "--set", "max_steps=3"]);
+        args.extend(["--recipe", recipe, "--set", "max_steps=3", "--no-fingerprint"]);
         args.extend(more);
         ahwatch(args).env("PYTHONPATH", self.at("packages"))
     }
@@ -83,6 +83,8 @@ fn a_training_is_run_drawn_and_ends_in_a_judge() {
     assert!(text(&stage.out("loss.svg")).starts_with("<svg"));
     let table = text(&stage.out("judge.toml"));
     assert!(table.contains("[[judge]]") && table.contains("time_scale = 1.0"), "{table}");
+    // The rows ask something of their own.
+    assert!(table.contains("prompt.txt") && text(&stage.out("prompt.txt")) == "<video> <audio>?\n", "{table}");
     let run = ahwatch(["config", "check", stage.out("judge.toml").to_str().unwrap()]).finish(LIMIT);
     assert!(!run.stderr.contains("judge["), "{}", run.stderr);
     let (args, fps, folder): (Vec<String>, String, PathBuf) =
@@ -92,6 +94,25 @@ fn a_training_is_run_drawn_and_ends_in_a_judge() {
     for pair in [["--tuner_type", "lora"], ["--lora_rank", "8"], ["--use_cpu", "true"], ["--max_steps", "3"]] {
         assert!(args.windows(2).any(|w| w == pair), "{pair:?} in {args:?}");
     }
+}
+
+#[test]
+fn a_training_without_a_fingerprint_is_kept_and_says_why() {
+    let stage = Stage::new();
+    let (data, swift) = (stage.at("data"), stage.at("swift"));
+    let args = ["bah", "train", data.to_str().unwrap(), "--swift", swift.to_str().unwrap(), "--recipe", "v1", "--cpu"];
+    // The stand-in's Python has neither PyTorch nor ms-swift itself.
+    std::fs::create_dir(stage.at("packages/torch")).unwrap();
+    std::fs::write(stage.at("packages/torch/__init__.py"), "raise ImportError('no torch, said the stand-in')").unwrap();
+    let run = ahwatch(args.into_iter().chain(["--set", "max_steps=1"])).env("PYTHONPATH", stage.at("packages"));
+    let run = run.finish(LIMIT).expect_code(1);
+    let said = &run.stderr;
+    assert!(
+        said.contains("checkpoint-1; but there is no fingerprint of it") && said.contains("said the stand-in"),
+        "{said}"
+    );
+    assert!(text(&stage.out("judge.toml")).contains("[[judge]]"));
+    assert!(!stage.out("fingerprint.toml").exists());
 }
 
 #[test]

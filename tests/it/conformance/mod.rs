@@ -4,7 +4,7 @@
 //! - [`media`]: one planted recording, as clips of ours and as training's files. [`card`]: the scorecard.
 //! - [`bench`]: what a check gets: a server, the client in front of it, the media, its rows of the card.
 //! - One file a topic with its checks: [`prompt`], [`clip`], [`tokens`], [`time_scale`], [`answers`], [`panel`], [`watching`],
-//!   [`doctor`].
+//!   [`doctor`], [`spread`], [`trained`].
 //!
 //! A check is a function in its topic's file and a line in [`CHECKS`]. Checks of one server stand together, so that each server
 //! is started once; what one server said is kept in [`bench::Memory`] for the checks of another. See
@@ -19,9 +19,11 @@ mod media;
 mod panel;
 mod prompt;
 mod rig;
+mod spread;
 mod tap;
 mod time_scale;
 mod tokens;
+mod trained;
 mod watching;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -39,6 +41,8 @@ type Check = (On, &'static str, fn(&mut Bench));
 enum On {
     /// No server: ms-swift's reader of training rows.
     Training,
+    /// No server: `swift sft` and `swift rlhf`.
+    Tuning,
     /// `swift deploy` with the model that has experts.
     Swift,
     /// vLLM with the same model, and the time scale of ms-swift 4.6 (`fps` 2).
@@ -49,17 +53,23 @@ enum On {
     Merged(u8),
     /// vLLM with three adapters, and an API key.
     Adapters,
+    /// vLLM with the model that has experts, in 16 bits as on a GPU.
+    Half,
+    /// vLLM with what was trained by this recipe, the time scale of ms-swift 4.6.
+    Trained(&'static str),
 }
 
 impl On {
     /// None: nothing has to be started.
     fn setting(self) -> Option<Setting> {
         match self {
-            Self::Training => None,
+            Self::Training | Self::Tuning => None,
             Self::Swift => Some(Setting::swift("models/tiny-moe")),
             Self::Vllm => Some(Setting::vllm("models/tiny-moe").fps(2)),
             Self::VllmWithoutFps => Some(Setting::vllm("models/tiny-moe")),
             Self::Merged(n) => Some(Setting::swift(&format!("judges/v{n}-merged"))),
+            Self::Half => Some(Setting::vllm("models/tiny-moe").fps(2).half()),
+            Self::Trained(recipe) => Some(Setting::vllm(&trained::weights(recipe)).fps(2)),
             Self::Adapters => Some(Setting::vllm("models/tiny-dense").fps(2).adapters(&["v1", "v2", "v3"]).key()),
         }
     }
@@ -86,6 +96,7 @@ const CHECKS: &[Check] = &[
     (On::Vllm, "answers", answers::constraint_holds),
     (On::Vllm, "answers", answers::label_odds),
     (On::Vllm, "doctor", doctor::proven),
+    (On::Vllm, "spread", spread::of_one_server),
     (On::Vllm, "watching", watching::every_window_votes),
     // Kills the server, and starts the next one in its place.
     (On::Vllm, "watching", watching::a_killed_server_comes_back),
@@ -95,6 +106,10 @@ const CHECKS: &[Check] = &[
     (On::Merged(3), "panel", panel::merged),
     (On::Adapters, "panel", panel::adapters),
     (On::Adapters, "clip", clip::keys),
+    (On::Half, "spread", spread::in_16_bits),
+    (On::Tuning, "trained", trained::by_swift),
+    (On::Trained("v1"), "trained", trained::is_served),
+    (On::Trained("v2"), "trained", trained::is_served),
 ];
 
 #[test]
@@ -116,7 +131,8 @@ fn the_client_before_real_servers() {
             continue;
         }
         let setting = needs.setting();
-        let name = setting.as_ref().map_or_else(|| "ms-swift's reader".to_owned(), Setting::name);
+        let none = || if needs == On::Tuning { "ms-swift" } else { "ms-swift's reader" }.to_owned();
+        let name = setting.as_ref().map_or_else(none, Setting::name);
         if on != Some(needs) {
             println!("{name}");
             on = Some(needs);

@@ -20,11 +20,13 @@ pub const KEY: &str = "open-sesame";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
     program: Program,
-    /// Below the cache.
+    /// Below the cache, or a path from the root.
     model: String,
     fps: Option<u32>,
     adapters: Vec<String>,
     key: bool,
+    /// 16-bit numbers, as on a GPU.
+    half: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +38,14 @@ enum Program {
 impl Setting {
     /// vLLM with a model of the cache, served as `base`.
     pub fn vllm(model: &str) -> Self {
-        Self { program: Program::Vllm, model: model.to_owned(), fps: None, adapters: Vec::new(), key: false }
+        Self {
+            program: Program::Vllm,
+            model: model.to_owned(),
+            fps: None,
+            adapters: Vec::new(),
+            key: false,
+            half: false,
+        }
     }
 
     /// `swift deploy` with a model of the cache, served as `base`.
@@ -54,6 +63,11 @@ impl Setting {
         Self { adapters: names.iter().map(|name| (*name).to_owned()).collect(), ..self }
     }
 
+    /// With bfloat16 in place of float32.
+    pub fn half(self) -> Self {
+        Self { half: true, ..self }
+    }
+
     /// With [`KEY`] as the API key.
     pub fn key(self) -> Self {
         Self { key: true, ..self }
@@ -69,6 +83,7 @@ impl Setting {
         let model = self.model.rsplit('/').next().expect("a name");
         match (self.program, self.fps) {
             (Program::Swift, _) => format!("swift deploy {model}"),
+            (Program::Vllm, Some(fps)) if self.half => format!("vLLM {model}, fps {fps}, bfloat16"),
             (Program::Vllm, Some(fps)) => format!("vLLM {model}, fps {fps}"),
             (Program::Vllm, None) => format!("vLLM {model}, no fps"),
         }
@@ -78,6 +93,11 @@ impl Setting {
     pub fn is_vllm(&self) -> bool {
         self.program == Program::Vllm
     }
+}
+
+/// Where logs, recorded exchanges, trainings and the scorecard go.
+pub fn scratch() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("conformance")
 }
 
 /// What `tests/conformance/setup.sh` built, and a place for logs.
@@ -103,7 +123,7 @@ impl Rig {
             PathBuf::from,
         );
         assert!(cache.join("stamps/judges").exists(), "{} is not built: say `make conformance`", cache.display());
-        let scratch = Path::new(env!("CARGO_TARGET_TMPDIR")).join("conformance");
+        let scratch = scratch();
         std::fs::create_dir_all(&scratch).expect("target/tmp is writable");
         let http = Client::builder().no_proxy().timeout(Duration::from_secs(300)).build().expect("HTTP client");
         Self { cache, scratch, runtime: Runtime::new().expect("runtime"), http }
@@ -165,6 +185,9 @@ impl Rig {
             for name in &setting.adapters {
                 command.arg(format!("{name}={}", self.cached(&format!("judges/{name}")).display()));
             }
+        }
+        if setting.half {
+            command.arg("--dtype=bfloat16");
         }
         if setting.key {
             command.args(["--api-key", KEY]);

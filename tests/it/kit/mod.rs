@@ -6,7 +6,9 @@
 //! - [`scenes`]: recordings of faces and voices, for the gate.
 //! - [`endpoint`]: a judge that decodes what it is sent and answers from what it saw. A stand-in: it judges nobody.
 //! - [`senses`]: how it answers the canary.
-//! - [`encoded`]: the encoded media of a recording; [`station`]: a source that it is pushed into; [`peer`]: a browser.
+//! - [`encoded`]: the encoded media of a recording; [`station`]: a source that it is pushed into; [`peer`]: a browser;
+//!   [`chromium`]: a real one.
+//! - [`service`]: `ahwatch serve`, and a client of its API.
 //! - [`rtsp`]: a camera. [`pulse`]: microphones. [`pipewire`]: a webcam. [`proxy`]: a bad network. [`run`]: the program itself, as a user runs it;
 //!   [`tty`]: on a terminal.
 //!
@@ -26,6 +28,7 @@
 
 pub mod bah;
 pub mod behaviour;
+pub mod chromium;
 pub mod clip;
 pub mod codes;
 pub mod decode;
@@ -42,6 +45,7 @@ pub mod rtsp;
 pub mod run;
 pub mod scenes;
 pub mod senses;
+pub mod service;
 pub mod station;
 pub mod tones;
 pub mod tty;

@@ -104,10 +104,11 @@ fn play(location: Location, cutting: Cutting, stop: &crossbeam_channel::Receiver
             FromSource::Cut(Cut::Window(window), _) => told.windows.push(*window),
             FromSource::Cut(Cut::ContinuityBegan { .. }, _) => told.continuities += 1,
             FromSource::Cut(Cut::Unjudgeable { .. }, _) => told.unjudgeable += 1,
-            FromSource::Cut(..) => {}
             FromSource::Lost(loss) => told.lost.push(loss.reason),
             FromSource::Restored => told.restored += 1,
             FromSource::Finished(finish) => told.finish = Some(finish),
+            // Nobody commands it.
+            FromSource::Cut(..) | FromSource::Paused(_) | FromSource::Resumed(_) | FromSource::Released => {}
         }
         true
     });

@@ -18,7 +18,7 @@ export class Mock {
   sessions = new Map();
   participants = new Map(); // token -> session id
   tokens = new Map([["ahw_operator", "operator"], ["ahw_viewer", "viewer"]]);
-  log = []; // every request: { method, path, body }
+  log = []; // every request: { method, path, query, body }
   told = []; // every event with its seq
   feedback = new Map();
   streams = new Set();
@@ -72,7 +72,7 @@ export class Mock {
     const chunks = [];
     for await (const chunk of request) chunks.push(chunk);
     const body = Buffer.concat(chunks).toString();
-    this.log.push({ method: request.method, path: url.pathname, body });
+    this.log.push({ method: request.method, path: url.pathname, query: url.searchParams, body });
     response.setHeader("Content-Security-Policy", CSP);
     response.setHeader("Cache-Control", "no-store");
     response.setHeader("Referrer-Policy", "no-referrer");
@@ -171,7 +171,7 @@ export class Mock {
     const panel = invented.kind === "panel";
     json(response, 200, {
       session: seen(invented, who), controller: { name: "Example Clinic", contact: "privacy@clinic.example" }, text_version: "1", language: invented.session.language ?? null,
-      ice_servers: [], judges: panel ? JUDGES : [], endpoints: panel ? ["gpu-1.example.org"] : [], keeps: this.keeps,
+      ice_servers: ["stun:127.0.0.1:9", "turn:127.0.0.1:9"], judges: panel ? JUDGES : [], endpoints: panel ? ["gpu-1.example.org"] : [], keeps: this.keeps,
     });
   }
 

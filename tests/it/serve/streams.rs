@@ -1,0 +1,64 @@
+//! Event streams.
+
+use std::time::Duration;
+
+use super::{camera, made};
+use crate::kit::service::Service;
+use crate::kit::wait_until;
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+#[test]
+fn who_comes_back_gets_everything_that_was_missed_once_and_in_order() {
+    let service = Service::start("[window]\nwindow_secs = 1\n");
+    let token = service.token("op", "operator");
+    let id = made(&service, &token, &camera("test:"));
+    let all = service.follow("/v1/events?after=0", &token);
+    wait_until(LIMIT, "five events", || (all.told().len() >= 5).then_some(()));
+    let seen = all.told();
+    // From the middle on, as a browser that lost its connection.
+    let again = service.follow(&format!("/v1/events?after={}", seen[2].id), &token);
+    wait_until(LIMIT, "what was missed, and more", || (again.told().len() >= 6).then_some(()));
+    wait_until(LIMIT, "the first reader", || (all.told().len() >= again.told().len() + 3).then_some(()));
+    let (whole, part) = (all.told(), again.told());
+    for (one, other) in whole[3..].iter().zip(&part) {
+        assert_eq!((one.id, &one.kind, &one.data), (other.id, &other.kind, &other.data));
+    }
+    assert!(whole.windows(2).all(|pair| pair[0].id < pair[1].id));
+    assert!(whole.iter().all(|told| told.kind == told.data["type"].as_str().unwrap()));
+    let of_session = service.follow(&format!("/v1/sessions/{id}/events?after=0"), &token);
+    wait_until(LIMIT, "the session's events", || (of_session.told().len() >= 5).then_some(()));
+    assert!(of_session.told().iter().all(|told| told.data["subject"] == *id));
+    // A reader that is in the future, or nonsense, is not taken for one that wants everything.
+    let wrong = [("authorization", &*format!("Bearer {token}")), ("last-event-id", "yesterday")];
+    service.ask_with("GET", "/v1/events", &wrong, None).refused(400);
+    service.get("/v1/sessions/nobody/events", &token).refused(404);
+}
+
+#[test]
+fn metrics_count_what_the_events_say() {
+    let service = Service::start("[window]\nwindow_secs = 1\n");
+    let token = service.token("op", "operator");
+    let id = made(&service, &token, &camera("test:"));
+    let events = service.follow("/v1/events?after=0", &token);
+    wait_until(LIMIT, "three windows", || (events.told().len() >= 4).then_some(()));
+    service.post(&format!("/v1/sessions/{id}/end"), &token, &serde_json::json!({})).ok();
+    events.wait_for("the end", |told| told.kind == "ah.session.ended.v1");
+    let windows = events.told().iter().filter(|told| !told.data["data"]["window"].is_null()).count();
+    let text = service.get("/metrics", &token).ok();
+    assert!(text.header("content-type").starts_with("application/openmetrics-text"));
+    let counted: usize = text
+        .text
+        .lines()
+        .filter(|line| line.starts_with("ahwatch_windows_total{"))
+        .map(|line| line.rsplit(' ').next().unwrap().parse::<usize>().unwrap())
+        .sum();
+    assert_eq!(counted, windows, "{}", text.text);
+    // Each is documented.
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/serve.md")).unwrap();
+    let names = text.text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+    for name in names {
+        assert!(page.contains(&format!("`{name}")), "docs/serve.md does not say what {name} is");
+    }
+    assert!(text.text.ends_with("# EOF\n"));
+}
