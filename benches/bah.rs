@@ -1,5 +1,6 @@
 //! The offline preparation beside the published one, and the reading of annotations beside `PyYAML`'s.
-//! `make bench-prepare`, or `cargo bench --bench bah -- yaml prepare`. Needs ffmpeg and python3-yaml.
+//! `make bench-prepare`, or `cargo bench --bench bah -- yaml prepare`. Needs ffmpeg and python3-yaml. `prepare` in steps, each by itself:
+//! `data` (the videos), `ours`, `published`, `compare`.
 
 #![allow(clippy::disallowed_methods, reason = "measures with clocks of its own")]
 #![allow(
@@ -29,9 +30,15 @@ fn main() {
         return yaml::child(path.as_ref());
     }
     println!("{}", process::machine());
-    for (name, run) in [("yaml", yaml::run as fn()), ("prepare", prepare::run)] {
-        if args.is_empty() || args.iter().any(|arg| arg == name) {
-            run();
-        }
+    let wanted = |name: &str| args.is_empty() || args.iter().any(|arg| arg == name);
+    if wanted("yaml") {
+        yaml::run();
+    }
+    let parts: Vec<&str> = ["data", "ours", "published", "compare"]
+        .into_iter()
+        .filter(|part| args.iter().any(|arg| arg == part))
+        .collect();
+    if wanted("prepare") || !parts.is_empty() {
+        prepare::run(&parts);
     }
 }

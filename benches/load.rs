@@ -1,4 +1,4 @@
-//! What the panel does under load. `cargo bench --bench load -- NAME...` with some of `offline live recovery body`.
+//! What the panel does under load. `cargo bench --bench load -- NAME...` with some of `offline live crowded recovery body`.
 //!
 //! A seeded server in this process has so many slots and draws each request's service time evenly from half to one and a half
 //! times the mean; what finds no slot waits there. Windows are real ones, cut from the sample recording at 640x480, and go through
@@ -59,7 +59,10 @@ fn main() {
         runtime.block_on(offline(&windows));
     }
     if wanted("live") {
-        runtime.block_on(live(&windows));
+        runtime.block_on(live(&windows, 50, None));
+    }
+    if wanted("crowded") {
+        runtime.block_on(live(&windows, 25, Some(Duration::from_millis(200))));
     }
     if wanted("recovery") {
         runtime.block_on(recovery(&windows));
@@ -148,9 +151,20 @@ fn panel(config: &Config) -> Arc<Panel> {
     }
 }
 
-/// A plan without gate and models; flags are of what needs none.
-fn plan(config: &Config, panel: &Arc<Panel>, live: bool) -> Arc<Plan> {
-    let (desk, jobs) = desk(16);
+/// A plan without gate and models; flags are of what needs none. `crowded`: this machine takes so long for those of one
+/// window, one after the other.
+fn plan(config: &Config, panel: &Arc<Panel>, live: bool, crowded: Option<Duration>) -> Arc<Plan> {
+    let (desk, mut jobs) = desk(16);
+    if let Some(pause) = crowded {
+        let (late, held) = mpsc::channel(1);
+        let given = std::mem::replace(&mut jobs, Arc::new(Mutex::new(held)));
+        std::thread::spawn(move || {
+            while let Some(job) = given.lock().expect("not poisoned").blocking_recv() {
+                std::thread::sleep(pause);
+                late.blocking_send(job).expect("somebody measures");
+            }
+        });
+    }
     std::thread::spawn(move || work(&jobs, None));
     Arc::new(Plan {
         cutting: Cutting { live, ..Cutting::RECORDING },
@@ -183,7 +197,7 @@ async fn offline(windows: &[Window]) {
         let mean = Duration::from_millis(250).max(Duration::from_micros(15_625) * slots as u32);
         let server = Server::start(slots, mean).await;
         let config = server.config(1, &format!("max_in_flight = {slots}\ndeadline_ms = 60000"));
-        let plan = plan(&config, &panel(&config), false);
+        let plan = plan(&config, &panel(&config), false, None);
         let ((items, queue), (events, mut heard)) = (mpsc::channel(2), mpsc::channel(1024));
         let (_grace, grace) = watch::channel(None);
         let count = 32.max(slots as u32 * 8);
@@ -221,15 +235,15 @@ async fn offline(windows: &[Window]) {
     print(title, &["slots", "mean service ms", "windows", "of capacity"], &rows);
 }
 
-/// Cameras that together send three times what the server takes.
-async fn live(windows: &[Window]) {
+/// Cameras that together send three times what the server takes, `each` so many windows. `crowded`: this machine is slower at noticing
+/// flags than windows come.
+async fn live(windows: &[Window], each: u32, crowded: Option<Duration>) {
     const SLOTS: usize = 8;
     const HOP: Duration = Duration::from_secs(2);
-    const EACH: u32 = 50;
     let mean = Duration::from_secs(3);
     let server = Server::start(SLOTS, mean).await;
     let config = server.config(1, &format!("max_in_flight = {SLOTS}\ndeadline_ms = 10000"));
-    let plan = plan(&config, &panel(&config), true);
+    let plan = plan(&config, &panel(&config), true, crowded);
     let (events, mut heard) = mpsc::channel::<Event>(4096);
     let (_grace, grace) = watch::channel(None);
     let mut rng = StdRng::seed_from_u64(SEED);
@@ -244,13 +258,13 @@ async fn live(windows: &[Window]) {
         let (ends, windows) = (Arc::clone(&ends), windows.to_vec());
         tasks.push(tokio::spawn(async move {
             give(&items, Cut::SessionBegan).await;
-            for index in 0..EACH {
+            for index in 0..each {
                 let at = began + phase + HOP * index;
                 tokio::time::sleep_until(at.into()).await;
                 ends.lock().expect("not poisoned").insert((name.clone(), index), Instant::now());
                 give(&items, Cut::Window(Box::new(relabelled(&windows, index)))).await;
             }
-            finish(&items, EACH).await;
+            finish(&items, each).await;
         }));
     }
     drop(events);
@@ -272,7 +286,7 @@ async fn live(windows: &[Window]) {
     }
     let served = server.served.lock().expect("not poisoned").clone();
     // While windows come, from when the slots are first full.
-    let (from, to) = (began + HOP * 2, began + HOP * EACH);
+    let (from, to) = (began + HOP * 2, began + HOP * each);
     let inside = |at: Instant| at.clamp(from, to);
     let busy: f64 = served.iter().map(|(b, e)| (inside(*e) - inside(*b)).as_secs_f64()).sum();
     let capacity = SLOTS as f64 * (to - from).as_secs_f64();
@@ -281,10 +295,14 @@ async fn live(windows: &[Window]) {
     let (most, least) = (dropped.values().max().copied().unwrap_or(0), dropped.values().min().copied().unwrap_or(0));
     let title = format!(
         "Live at three times the capacity: {SOURCES} sources, a window each {} s at random phase, {SLOTS} slots of {} s on average, \
-         deadline 10 s, n = {} windows",
+         deadline 10 s, n = {} windows{}",
         HOP.as_secs(),
         mean.as_secs(),
-        SOURCES as u32 * EACH
+        SOURCES as u32 * each,
+        crowded.map_or(String::new(), |pause| format!(
+            "; flags take this machine {} ms a window at least",
+            pause.as_millis()
+        ))
     );
     let row = |what: &str, target: &str, measured: String| vec![what.to_owned(), target.to_owned(), measured];
     let useful = judged as f64 / served.len() as f64;

@@ -176,50 +176,94 @@ fn psnr(data: &Data, clips: &Path) -> (f64, usize, usize) {
     (sum / count as f64, count, pictures)
 }
 
-/// The table.
-pub fn run() {
-    let data = data();
-    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
-    let (ours, theirs) = (folder.path().join("ours"), folder.path().join("theirs"));
-    std::fs::create_dir_all(&theirs).expect("a folder");
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let first = measured(|| {
-        let mut run = Command::new(env!("CARGO_BIN_EXE_ahwatch"));
-        run.args(["bah", "prepare"]).arg(&data.root).arg(&ours);
-        let run = run.args(["--split", "train"]).output().expect("ahwatch");
-        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+/// The two sides, as they are called on the command line and in the table.
+const SIDES: [(&str, &str); 2] = [("ours", "ahwatch bah prepare"), ("published", "published procedure")];
+
+/// What a side leaves: its clips, and what they cost.
+fn folder(side: &str) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench/prepared").join(side)
+}
+
+fn costs(side: &str) -> PathBuf {
+    folder(side).with_extension("txt")
+}
+
+/// One side alone; what it costs stays for the table.
+fn side(data: &Data, side: &str) {
+    let out = folder(side);
+    if out.exists() {
+        std::fs::remove_dir_all(&out).expect("target/tmp is writable");
+    }
+    std::fs::create_dir_all(&out).expect("target/tmp is writable");
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let [wall, cpu] = measured(|| if side == SIDES[0].0 { ours(data, &out) } else { theirs(data, &out) });
+    let load = load.split(' ').next().unwrap_or_default();
+    println!("{side}: {wall:.1} s wall, {cpu:.1} s CPU, load at start {load}");
+    std::fs::write(costs(side), format!("{wall} {cpu}")).expect("target/tmp is writable");
+}
+
+fn ours(data: &Data, out: &Path) {
+    let mut run = Command::new(env!("CARGO_BIN_EXE_ahwatch"));
+    run.args(["bah", "prepare"]).arg(&data.root).arg(out);
+    let run = run.args(["--split", "train"]).output().expect("ahwatch");
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+}
+
+fn theirs(data: &Data, out: &Path) {
+    let todo = Mutex::new(data.videos.iter());
+    std::thread::scope(|scope| {
+        for _ in 0..cores() {
+            scope.spawn(|| {
+                loop {
+                    let next = todo.lock().expect("no panic").next();
+                    let Some((stem, path, intervals)) = next else { return };
+                    published(stem, path, intervals, out);
+                }
+            });
+        }
     });
-    let second = measured(|| {
-        let todo = Mutex::new(data.videos.iter());
-        std::thread::scope(|scope| {
-            for _ in 0..cores {
-                scope.spawn(|| {
-                    loop {
-                        let next = todo.lock().expect("no panic").next();
-                        let Some((stem, path, intervals)) = next else { return };
-                        published(stem, path, intervals, &theirs);
-                    }
-                });
-            }
-        });
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// What both sides left, compared.
+fn compare(data: &Data) {
+    let numbers = SIDES.map(|(side, _)| {
+        let text = std::fs::read_to_string(costs(side)).expect("the side was run");
+        let mut numbers = text.split(' ').map(|n| n.parse::<f64>().expect("a number"));
+        [numbers.next().expect("wall"), numbers.next().expect("CPU")]
     });
     let mut rows = Vec::new();
-    for (what, numbers, clips) in
-        [("ahwatch bah prepare", first, ours.join("train/clips")), ("published procedure", second, theirs)]
-    {
-        let (psnr, count, pictures) = psnr(&data, &clips);
-        let [wall, cpu] = numbers;
+    for ((side, what), [wall, cpu]) in SIDES.into_iter().zip(numbers) {
+        let clips = if side == SIDES[0].0 { folder(side).join("train/clips") } else { folder(side) };
+        let (psnr, count, pictures) = psnr(data, &clips);
         rows.push(vec![
             what.to_owned(),
             format!("{count} ({pictures})"),
-            format!("{wall:.1} ({:.2})", wall / second[0]),
-            format!("{cpu:.1} ({:.2})", cpu / second[1]),
+            format!("{wall:.1} ({:.2})", wall / numbers[1][0]),
+            format!("{cpu:.1} ({:.2})", cpu / numbers[1][1]),
             format!("{psnr:.2}"),
         ]);
     }
     let secs: f64 = plan().iter().map(|v| v.0).sum();
     let title = format!(
-        "Preparing 40 videos, {secs:.0} s of 640x480@25, {cores} at once; one run each; PSNR of luma against the source"
+        "Preparing 40 videos, {secs:.0} s of 640x480@25, {} at once; one run each; PSNR of luma against the source",
+        cores()
     );
     print(&title, &["", "clips (pictures)", "wall s (of published)", "CPU s (of published)", "PSNR dB"], &rows);
+}
+
+/// These parts; without any both sides and the table.
+pub fn run(parts: &[&str]) {
+    let data = data();
+    for (name, _) in SIDES {
+        if parts.is_empty() || parts.contains(&name) {
+            side(&data, name);
+        }
+    }
+    if parts.is_empty() || parts.contains(&"compare") {
+        compare(&data);
+    }
 }

@@ -174,7 +174,7 @@ impl Shared {
 
 /// Windows that may lie at the desk; a source has one there, and waits for a place.
 const WAITING_AT_THE_DESK: usize = 16;
-/// Cores for each measuring thread. One thread measures 130 live sources (docs/figures.md); more only serve recordings.
+/// Cores for each measuring thread. One thread has time for 160 live sources (docs/figures.md); more only serve recordings.
 const CORES_A_THREAD: usize = 4;
 const MOST_THREADS: usize = 8;
 
