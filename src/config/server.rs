@@ -30,7 +30,7 @@ pub struct RawServer {
     pub media_listen: Option<String>,
     /// Addresses of this machine as browsers see it, where that differs from `media_listen` (NAT).
     pub media_addresses: Option<Vec<String>>,
-    /// STUN and TURN servers that browsers are told of, as in `stun:stun.example.org:3478`. Default: none.
+    /// STUN servers that browsers are told of, as in `stun:stun.example.org:3478`. Default: none.
     pub ice_servers: Option<Vec<String>>,
     /// Sessions that may run at once, 1 to 4096.
     #[schemars(extend("default" = defaults::MAX_SESSIONS))]
@@ -68,7 +68,7 @@ pub struct ServerConfig {
     pub media_listen: SocketAddr,
     /// What browsers are told of that, if not `media_listen` itself.
     pub media_addresses: Vec<IpAddr>,
-    /// STUN and TURN addresses for browsers.
+    /// STUN addresses for browsers.
     pub ice_servers: Vec<String>,
     /// Sessions at once.
     pub max_sessions: usize,
@@ -262,10 +262,14 @@ fn public_url(raw: &RawServer, listen: SocketAddr, tls: bool, place: &Place, pro
 
 fn ice_servers(raw: &RawServer, place: &Place, problems: &mut Problems) -> Vec<String> {
     let servers = raw.ice_servers.clone().unwrap_or_default();
-    let known = ["stun:", "stuns:", "turn:", "turns:"];
-    for server in servers.iter().filter(|server| !known.iter().any(|scheme| server.starts_with(scheme))) {
-        let what = format!("{server} is no STUN or TURN address");
-        problems.push(place, "ice_servers", what, "write as stun:stun.example.org:3478");
+    for server in &servers {
+        if server.starts_with("turn:") || server.starts_with("turns:") {
+            let what = "TURN servers need credentials, which browsers are not given here";
+            problems.push(place, "ice_servers", what, "leave it out; open the UDP port of media_listen instead");
+        } else if !(server.starts_with("stun:") || server.starts_with("stuns:")) {
+            let what = format!("{server} is no STUN address");
+            problems.push(place, "ice_servers", what, "write as stun:stun.example.org:3478");
+        }
     }
     servers
 }

@@ -30,7 +30,7 @@ pub struct JoinPage {
     text_version: String,
     /// The language that the page begins in; null: the browser's.
     language: Option<Language>,
-    /// STUN and TURN servers.
+    /// STUN servers.
     ice_servers: Vec<String>,
     /// Who judges: the judges' names; empty for the embedded index, which judges on this machine.
     judges: Vec<String>,

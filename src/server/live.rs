@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::alert::journal::{SessionState, Told};
-use crate::alert::{Event, EventKind, event};
+use crate::alert::{Event, EventKind, JudgeChange, event};
 use crate::session::{Replica, SessionSettings, Summary};
 
 /// Every session that runs, and every source.
@@ -15,6 +15,8 @@ pub struct Live {
     running: BTreeMap<Arc<str>, Running>,
     /// Why a source is away; of those that are.
     away: BTreeMap<Arc<str>, String>,
+    /// What was last said of each judge.
+    judges: BTreeMap<Arc<str>, JudgeChange>,
 }
 
 /// A session that runs.
@@ -77,6 +79,12 @@ impl Live {
         self.away.get(source).map(String::as_str)
     }
 
+    /// What was last said of a judge; None: nothing since the start.
+    #[must_use]
+    pub fn judge(&self, name: &str) -> Option<&JudgeChange> {
+        self.judges.get(name)
+    }
+
     /// Nothing of this session is known any more.
     pub fn forget(&mut self, session: &str) {
         self.running.remove(session);
@@ -128,6 +136,7 @@ impl Live {
     fn reach(&mut self, event: &Event) {
         match &event.kind {
             EventKind::SourceLost(_, why) => drop(self.away.insert(Arc::clone(&event.source), why.clone())),
+            EventKind::JudgeChanged(change) => drop(self.judges.insert(Arc::clone(&change.judge), change.clone())),
             EventKind::SourceRestored(_) | EventKind::SessionStarted(_) | EventKind::WindowJudged(_) => {
                 self.away.remove(&event.source);
             }

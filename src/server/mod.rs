@@ -32,6 +32,7 @@ pub mod whip;
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -61,6 +62,8 @@ use whip::Whip;
 const MOST_BODY: usize = 256 * 1024;
 /// Events that a slow reader of the stream may be behind before it is cut; it resumes by id.
 const BEHIND: usize = 1024;
+/// Who reads the same again within this is on the audit once.
+const AGAIN: Duration = Duration::from_secs(60);
 /// What the sources of the API are called in metrics.
 const ADDED: &str = "added";
 
@@ -76,6 +79,8 @@ pub struct Service {
     told: broadcast::Sender<Arc<Told>>,
     metrics: Metrics,
     streams: Arc<AtomicUsize>,
+    /// Who read what, and is on the audit with it, since when.
+    read: Mutex<BTreeMap<(String, &'static str, Option<String>), Instant>>,
 }
 
 impl std::fmt::Debug for Service {
@@ -104,6 +109,7 @@ impl Service {
             told,
             metrics: Metrics::new(),
             streams: Arc::default(),
+            read: Mutex::default(),
         }
     }
 
@@ -209,6 +215,22 @@ impl Service {
         match crate::run::blocking(move || ask(reader)).await {
             Some(found) => Ok(found?),
             None => Err(Problem::internal("a question to the journal broke off; the log says why")),
+        }
+    }
+
+    /// Notes that somebody reads something. Pages ask again and again: the same within a minute is one row.
+    async fn audit_read(&self, caller: &Caller, action: &'static str, session: Option<&str>) {
+        let now = monotonic();
+        let known = {
+            let mut read = hold(&self.read);
+            read.retain(|_, since| now.duration_since(*since) < AGAIN);
+            let key = (caller.name.clone(), action, session.map(str::to_owned));
+            let known = read.contains_key(&key);
+            read.entry(key).or_insert(now);
+            known
+        };
+        if !known {
+            self.audit(caller, action, session).await;
         }
     }
 

@@ -70,7 +70,7 @@ pub(super) async fn windows(
     caller.needs(Role::Viewer)?;
     let (after, limit) = part.bounds()?;
     service.exists(&id).await?;
-    service.audit(&caller, "read the windows", Some(&id)).await;
+    service.audit_read(&caller, "read the windows", Some(&id)).await;
     let found = service.read(move |reader| reader.events_after(Some(&id), after, &WINDOWS, limit)).await?;
     let next = found.last().map(|(seq, _)| *seq).filter(|_| found.len() == limit);
     Ok(Json(Windows { windows: found.iter().filter_map(|(_, json)| parsed(json)).collect(), next }))
@@ -119,7 +119,7 @@ pub(super) async fn session_alerts(
 ) -> Result<Json<Alerts>, Problem> {
     caller.needs(Role::Viewer)?;
     service.exists(&id).await?;
-    service.audit(&caller, "read the alerts", Some(&id)).await;
+    service.audit_read(&caller, "read the alerts", Some(&id)).await;
     Ok(Json(service.alerts(Some(id), &part).await?))
 }
 
@@ -156,7 +156,7 @@ pub(super) async fn alerts(
     Asked(which): Asked<WhichAlerts>,
 ) -> Result<Response, Problem> {
     caller.needs(Role::Viewer)?;
-    service.audit(&caller, "read all alerts", None).await;
+    service.audit_read(&caller, "read all alerts", None).await;
     let mut part = Part { after: which.after, limit: which.limit };
     if which.format != Some(Format::Jsonl) {
         return Ok(Json(service.alerts(None, &part).await?).into_response());

@@ -108,7 +108,7 @@ pub(super) async fn list(
     } else {
         last.filter(|_| whole >= PAGE)
     };
-    service.audit(&caller, "listed sessions", None).await;
+    service.audit_read(&caller, "listed sessions", None).await;
     Ok(Json(Sessions { sessions: views, next }))
 }
 
@@ -130,7 +130,7 @@ pub(super) async fn one(
 ) -> Result<Json<Value>, Problem> {
     caller.of_session(&id, Role::Viewer)?;
     let view = service.view(&id).await?;
-    service.audit(&caller, "looked at the session", Some(&id)).await;
+    service.audit_read(&caller, "looked at the session", Some(&id)).await;
     seen_by(&caller, view)
 }
 

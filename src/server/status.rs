@@ -13,6 +13,7 @@ use super::Service;
 use super::auth::Caller;
 use super::problem::{Problem, ProblemBody};
 use super::view::rfc3339;
+use crate::alert::event::alerts::JudgeWord;
 use crate::alert::event::proof::ProofWord;
 use crate::alert::journal::Role;
 use crate::config::redact::redact_url;
@@ -82,6 +83,12 @@ pub struct JudgeView {
     proof: ProofWord,
     /// It failed, and is not asked; it stays in the denominator.
     set_aside: bool,
+    /// What `ah.judge.changed.v1` last said of it: `healthy`, `failing` (no `base_url` of it answers), `set_aside`, `degraded`,
+    /// `unproven`; null: nothing since the start.
+    #[schema(value_type = Option<String>)]
+    state: Option<JudgeWord>,
+    /// One line on why.
+    detail: Option<String>,
 }
 
 /// The judges.
@@ -101,9 +108,13 @@ pub(super) async fn judges(State(service): State<Arc<Service>>, caller: Caller) 
     caller.needs(Role::Viewer)?;
     let panel = service.control.panel().borrow().clone();
     let Some(panel) = panel else { return Ok(Json(Judges { judges: Vec::new(), judgement: "heuristic" })) };
+    let live = super::hold(&service.live);
     let judges = panel.judges().iter().zip(panel.proofs()).map(|(judge, proof)| {
         let config = judge.config();
+        let said = live.judge(&config.name);
         JudgeView {
+            state: said.map(|change| change.state.into()),
+            detail: said.map(|change| change.detail.clone()),
             name: config.name.to_string(),
             model: config.model.clone(),
             base_urls: config.base_urls.iter().map(|url| redact_url(url.as_str())).collect(),

@@ -26,6 +26,7 @@ fn help_says_what_there_is() {
         ("help_bah", vec!["bah", "--help"]),
         ("help_journal", vec!["journal", "--help"]),
         ("help_replay", vec!["replay", "--help"]),
+        ("help_serve", vec!["serve", "--help"]),
         ("help_token", vec!["token", "create", "--help"]),
     ] {
         let help = ahwatch(args).finish(LIMIT).expect_code(0).stdout;

@@ -243,14 +243,20 @@ pub enum JudgeWord {
     Unproven,
 }
 
+impl From<JudgeState> for JudgeWord {
+    fn from(state: JudgeState) -> Self {
+        match state {
+            JudgeState::Healthy => Self::Healthy,
+            JudgeState::Failing => Self::Failing,
+            JudgeState::SetAside => Self::SetAside,
+            JudgeState::Degraded => Self::Degraded,
+            JudgeState::Unproven => Self::Unproven,
+        }
+    }
+}
+
 pub(super) fn judge_changed(head: Head, change: &JudgeChange) -> JudgeChanged {
-    let state = match change.state {
-        JudgeState::Healthy => JudgeWord::Healthy,
-        JudgeState::Failing => JudgeWord::Failing,
-        JudgeState::SetAside => JudgeWord::SetAside,
-        JudgeState::Degraded => JudgeWord::Degraded,
-        JudgeState::Unproven => JudgeWord::Unproven,
-    };
+    let state = change.state.into();
     let (judge, proof) = (change.judge.to_string(), change.proof.into());
     JudgeChanged { head, judge, state, proof, detail: change.detail.clone() }
 }
