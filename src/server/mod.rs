@@ -67,6 +67,9 @@ const AGAIN: Duration = Duration::from_secs(60);
 /// What the sources of the API are called in metrics.
 const ADDED: &str = "added";
 
+/// Who read what of which session.
+type ReadBy = (String, &'static str, Option<String>);
+
 /// What all handlers share.
 pub struct Service {
     config: watch::Receiver<Arc<Config>>,
@@ -80,7 +83,7 @@ pub struct Service {
     metrics: Metrics,
     streams: Arc<AtomicUsize>,
     /// Who read what, and is on the audit with it, since when.
-    read: Mutex<BTreeMap<(String, &'static str, Option<String>), Instant>>,
+    read: Mutex<BTreeMap<ReadBy, Instant>>,
 }
 
 impl std::fmt::Debug for Service {
