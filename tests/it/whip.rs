@@ -122,7 +122,8 @@ fn where_nothing_is_sent_again_wrong_pictures_are_left_out_and_a_new_beginning_i
         done(&browser);
         let (stats, asked) = (server.whip.stats(), browser.seen.key_requests.load(Ordering::SeqCst));
         let told = station.stop();
-        assert!(stats.losses > 3 && stats.key_requests > 3 && asked > 3, "{coding:?}: {stats:?}, {asked}");
+        // One is asked for at the start; how many of the lost packets were of pictures is chance.
+        assert!(stats.losses > 3 && stats.key_requests > 1 && asked > 1, "{coding:?}: {stats:?}, {asked}");
         assert_eq!(told.continuities, 1);
         for window in &told.windows {
             let (seen, due) = (frames(window), f64::from(frames(window)[0]));
