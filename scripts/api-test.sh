@@ -30,7 +30,8 @@ for _ in $(seq 100); do
     curl -sf "http://127.0.0.1:$port/livez" >/dev/null && break
     sleep 0.1
 done
-# Streams of events do not end, and are tested elsewhere.
+# Streams of events do not end, and are tested elsewhere. What fits the schema may still be refused: no schema says that a camera
+# needs consent, or that a name has to be free.
 "$venv/bin/schemathesis" run "http://127.0.0.1:$port/v1/openapi.json" -H "Authorization: Bearer $token" \
-    --exclude-path-regex '/events$' --max-examples "${EXAMPLES:-30}" --seed 1 "$@"
+    --exclude-path-regex '/events$' --exclude-checks positive_data_acceptance --max-examples "${EXAMPLES:-30}" --seed 1 "$@"
 kill -0 $service || { cat "$dir/log"; exit 1; }

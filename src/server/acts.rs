@@ -240,8 +240,9 @@ pub(super) async fn receipt(
     Named(id): Named<String>,
 ) -> Result<Json<ReceiptView>, Problem> {
     caller.of_session(&id, Role::Viewer)?;
+    service.exists(&id).await?;
     let found = service.read(move |reader| reader.receipt(&id)).await?;
     found
         .map(|receipt| Json(receipt.into()))
-        .ok_or_else(|| Problem::not_found("no consent of this session was withdrawn"))
+        .ok_or_else(|| Problem::conflict("the consent of this session was not withdrawn"))
 }

@@ -21,6 +21,9 @@ use crate::session::{Rule, SessionSettings};
 use crate::source::{FeedSender, pushed};
 use crate::time::wall;
 
+/// Longest note on where something is written down, characters.
+const MOST_REFERENCE: usize = 500;
+
 /// A session that was made by the API and is not over.
 #[derive(Debug)]
 pub(super) struct Open {
@@ -140,6 +143,12 @@ pub(super) async fn create(
 /// From what is wanted to what the journal and the watch need.
 fn plan(config: &Config, caller: &Caller, id: &Arc<str>, wanted: Create) -> Result<(NewSession, Open), Problem> {
     wanted.purpose.permitted(wanted.basis.as_ref()).map_err(Problem::invalid)?;
+    for reference in [wanted.basis.as_ref().map(|b| &b.reference), wanted.consent.as_ref().map(|c| &c.reference)] {
+        if reference.is_some_and(|text| text.trim().is_empty() || text.chars().count() > MOST_REFERENCE) {
+            let what = format!("a reference has 1 to {MOST_REFERENCE} characters: where it is written down");
+            return Err(Problem::invalid(what));
+        }
+    }
     let rule = wanted.rule.map(|rule| match rule {
         RuleWanted::VoteOfMax => Rule::VoteOfMax,
         RuleWanted::MaxOfVote => Rule::MaxOfVote,

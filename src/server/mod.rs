@@ -37,6 +37,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, HeaderValue, Method, Uri, header};
+use serde_json::Value;
 use tokio::sync::{broadcast, watch};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
@@ -257,7 +258,7 @@ impl Service {
         description = "Sessions, windows and alerts of a streaming detector of Ambivalence/Hesitancy. Advisory, not a diagnosis. \
             Events are CloudEvents 1.0; their `data` has JSON Schemas of its own."
     ),
-    components(schemas(problem::ProblemBody)),
+    components(schemas(problem::ProblemBody, records::Format)),
     security(("token" = []))
 )]
 struct Document;
@@ -291,14 +292,20 @@ fn api() -> OpenApiRouter<Arc<Service>> {
 
 /// The `OpenAPI` document of the API.
 #[must_use]
-pub fn document() -> OpenApi {
+pub fn document() -> Value {
     finished(api().into_openapi())
 }
 
-fn finished(mut document: OpenApi) -> OpenApi {
+fn finished(mut document: OpenApi) -> Value {
     let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
     if let Some(components) = &mut document.components {
         components.add_security_scheme("token", scheme);
+    }
+    let mut document = serde_json::to_value(document).unwrap_or_default();
+    // The macros leave it out of an enum's variants, where serde refuses unknown fields as it does elsewhere.
+    let source = document.pointer_mut("/components/schemas/SourceWanted/oneOf").and_then(Value::as_array_mut);
+    for variant in source.into_iter().flatten() {
+        variant["additionalProperties"] = Value::Bool(false);
     }
     document
 }
@@ -306,7 +313,7 @@ fn finished(mut document: OpenApi) -> OpenApi {
 /// Everything the service answers to.
 pub fn router(service: Arc<Service>) -> Router {
     let (api, document) = api().split_for_parts();
-    let document: Arc<str> = finished(document).to_json().unwrap_or_default().into();
+    let document: Arc<str> = finished(document).to_string().into();
     api.route(
         "/v1/openapi.json",
         axum::routing::get(move |caller: Caller| {

@@ -24,6 +24,7 @@ const PAGE: usize = 1000;
 
 /// Which part of a list.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct Part {
     /// Those after this number, which is `next` of the answer before.
@@ -125,6 +126,7 @@ pub(super) async fn session_alerts(
 
 /// Which alerts, and how.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct WhichAlerts {
     /// Those after this number, which is `next` of the answer before.
@@ -250,6 +252,7 @@ pub(super) async fn feedback(
 
 /// Which rows of the audit.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct WhichAudit {
     /// Only those about this session.

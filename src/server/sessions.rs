@@ -19,15 +19,47 @@ const PAGE: usize = 200;
 
 /// Which sessions.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct Which {
     /// Only those in this state.
-    state: Option<String>,
+    #[param(inline)]
+    state: Option<StateWanted>,
     /// Most of them, at most 200.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<usize>,
     /// Those after this id, which is `next` of the answer before.
     after: Option<String>,
+}
+
+/// A session's state.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "as SessionState")]
+pub enum StateWanted {
+    AwaitingConsent,
+    AwaitingMedia,
+    Live,
+    Away,
+    Paused,
+    Ended,
+    Withdrawn,
+    Interrupted,
+}
+
+impl From<StateWanted> for SessionState {
+    fn from(state: StateWanted) -> Self {
+        match state {
+            StateWanted::AwaitingConsent => Self::AwaitingConsent,
+            StateWanted::AwaitingMedia => Self::AwaitingMedia,
+            StateWanted::Live => Self::Live,
+            StateWanted::Away => Self::Away,
+            StateWanted::Paused => Self::Paused,
+            StateWanted::Ended => Self::Ended,
+            StateWanted::Withdrawn => Self::Withdrawn,
+            StateWanted::Interrupted => Self::Interrupted,
+        }
+    }
 }
 
 /// Sessions, newest first.
@@ -87,7 +119,7 @@ pub(super) async fn list(
     Asked(which): Asked<Which>,
 ) -> Result<Json<Sessions>, Problem> {
     caller.needs(Role::Viewer)?;
-    let state = which.state.as_deref().map(state_of).transpose()?;
+    let state = which.state.map(SessionState::from);
     let limit = which.limit.unwrap_or(50);
     if !(1..=PAGE).contains(&limit) {
         return Err(Problem::malformed(format!("limit is 1 to {PAGE}")));
@@ -110,13 +142,6 @@ pub(super) async fn list(
     };
     service.audit_read(&caller, "listed sessions", None).await;
     Ok(Json(Sessions { sessions: views, next }))
-}
-
-fn state_of(word: &str) -> Result<SessionState, Problem> {
-    SessionState::parse(word).ok_or_else(|| {
-        let known: Vec<_> = SessionState::ALL.iter().map(|state| state.as_str()).collect();
-        Problem::malformed(format!("state is one of {}", known.join(", ")))
-    })
 }
 
 /// One session. Its participant sees how it stands, and nothing that was concluded.

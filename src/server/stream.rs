@@ -32,6 +32,7 @@ const PAGE: usize = 256;
 
 /// Where to begin.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct Since {
     /// After the event of this number, as the header `Last-Event-ID`; 0: from the first that is kept. Default: from now on.
