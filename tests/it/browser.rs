@@ -49,7 +49,13 @@ fn count(finished: &Finished, what: &str) -> usize {
 
 #[track_caller]
 fn pass(file: &str, at_least: usize) {
-    let Some(finished) = tests(file) else { return };
+    let Some(mut finished) = tests(file) else { return };
+    if finished.code != Some(0) {
+        // A browser beside a machine full of other tests misses a limit now and then; twice in a row is no accident.
+        eprintln!("{file} failed, and is run once more:\n{}\n{}", finished.stdout, finished.stderr);
+        let Some(again) = tests(file) else { return };
+        finished = again;
+    }
     let finished = finished.expect_code(0);
     let passed = count(&finished, " pass ");
     assert!(passed >= at_least, "{passed} of at least {at_least} tests passed:\n{}", finished.stdout);
