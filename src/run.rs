@@ -10,7 +10,7 @@
 //!
 //! Shutdown is end of stream: when the stop handle goes, sources end, their channels close, and stages end one after the other.
 //!
-//! - `cut`: a cutting thread. `fleet`: the sources that run, and which come and go. `member`: one of them. [`control`]: commands
+//! - `cut`: a cutting thread. `fleet`: the sources that run, and which come and go. `member`: one of them. [`mod@control`]: commands
 //!   to them. `prepare`: from the configuration to what a source runs with. `guarding`: the task that looks after a panel.
 //!   `output`: the thread that writes events. `signals`: what the system asks. [`terminal`]: the live screen's.
 //!   `jobs`, `eval`: recordings in parallel, offline.
