@@ -338,7 +338,8 @@ fn secs(time: MediaTime) -> f64 {
     time.as_secs_f64()
 }
 
-fn rfc3339(time: jiff::Timestamp) -> String {
+/// RFC 3339 in milliseconds.
+pub(crate) fn rfc3339(time: jiff::Timestamp) -> String {
     format!("{time:.3}")
 }
 

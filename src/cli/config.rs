@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use super::Exit;
-use super::watch::{environment, read};
-use crate::config::{Config, Judging, Overrides, RawConfig, config_schema};
+use super::watch::environment;
+use crate::config::{Config, Judging, Overrides, config_schema};
 
 /// What to do with a configuration.
 #[derive(Debug, Subcommand)]
@@ -42,10 +42,7 @@ pub(super) fn run(command: &Command) -> Exit {
 }
 
 fn check(file: &std::path::Path, panel: Option<&std::path::Path>) -> Result<String, String> {
-    let mut raw = RawConfig::parse(&read(file)?, file);
-    if let Some(panel) = panel {
-        raw = raw.with_panel(&read(panel)?, panel);
-    }
+    let raw = super::typed(Some(file), panel)?;
     let config = Config::build(raw, Overrides::default(), &environment).map_err(|problems| problems.to_string())?;
     let judges = match &config.judging {
         Judging::Cues { .. } => "the embedded hesitation-cue index".to_owned(),

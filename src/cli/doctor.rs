@@ -7,7 +7,7 @@ use clap::Args;
 use futures_util::future::join_all;
 
 use super::Exit;
-use super::watch::{environment, read};
+use super::watch::environment;
 use crate::config::{Config, Judging, Overrides, RawConfig, fingerprint};
 use crate::doctor::{Asking, Check, Status, ask, clips, configured, lines, machine, table};
 use crate::judge::fingerprint::Fingerprint;
@@ -75,14 +75,7 @@ pub(super) fn run(options: &Options) -> Exit {
 }
 
 fn typed(options: &Options) -> Result<RawConfig, String> {
-    let raw = match &options.config {
-        Some(file) => RawConfig::parse(&read(file)?, file),
-        None => RawConfig::default(),
-    };
-    let mut raw = match &options.panel {
-        Some(panel) => raw.with_panel(&read(panel)?, panel),
-        None => raw,
-    };
+    let mut raw = super::typed(options.config.as_deref(), options.panel.as_deref())?;
     if options.save.is_some() {
         // Whoever saves anew does not compare with the old, which may be missing or out of date.
         raw.panel.fingerprint = None;
@@ -113,11 +106,10 @@ fn panel(config: &Config, save: Option<&Path>) -> Result<Vec<Check>, String> {
     {
         return Err(format!("{}: {other}: save it again with --save FILE", path.display()));
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|e| e.to_string())?;
     let tell = |line: &str| eprintln!("{line}");
     let asking = Asking::new(&clips, config, &tell);
-    let asked = runtime.block_on(join_all(panel.judges().iter().map(|judge| ask(judge, asking))));
-    runtime.shutdown_background();
+    let asking = join_all(panel.judges().iter().map(|judge| ask(judge, asking)));
+    let asked = super::run_tasks(asking).map_err(|error| error.to_string())?;
     let (checks, fingerprints): (Vec<_>, Vec<_>) = asked.into_iter().unzip();
     let mut checks: Vec<Check> = checks.into_iter().flatten().collect();
     if let Some(file) = save {

@@ -17,9 +17,12 @@ mod telemetry;
 mod token;
 mod watch;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::config::RawConfig;
 
 /// Watches a person talk and says, while it happens, whether Ambivalence/Hesitancy (A/H) shows.
 ///
@@ -103,4 +106,32 @@ pub fn main() -> ExitCode {
         Command::Bah { command } => bah::run(&command),
     };
     exit.into()
+}
+
+/// What is typed in a configuration file, where one is named, with a panel's file, where one is.
+fn typed(config: Option<&Path>, panel: Option<&Path>) -> Result<RawConfig, String> {
+    let raw = match config {
+        Some(file) => RawConfig::parse(&watch::read(file)?, file),
+        None => RawConfig::default(),
+    };
+    Ok(match panel {
+        Some(panel) => raw.with_panel(&watch::read(panel)?, panel),
+        None => raw,
+    })
+}
+
+/// Runs to its end what needs tasks. What hangs in a driver or decoder then does not hold the program.
+fn run_tasks<T>(work: impl Future<Output = T>) -> std::io::Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let done = runtime.block_on(work);
+    runtime.shutdown_background();
+    Ok(done)
+}
+
+/// [`run_tasks`] of a whole command.
+fn run_command(work: impl Future<Output = Exit>) -> Exit {
+    run_tasks(work).unwrap_or_else(|error| {
+        eprintln!("no threads to run on: {error}");
+        Exit::Failed
+    })
 }

@@ -12,7 +12,7 @@ use crate::alert::clock;
 use crate::alert::journal::Reader;
 use crate::alert::journal::rebuild::Recorded;
 use crate::alert::journal::replay::{Changes, Difference, Side, replay};
-use crate::session::Rule;
+use crate::config::Rule;
 use crate::time::MediaTime;
 
 /// Which session, and what is to be different.
@@ -69,10 +69,7 @@ fn decide(options: &Options) -> Result<Exit, Trouble> {
     let recorded = Recorded::read(events.iter().map(|(_, json)| &**json))
         .map_err(|error| Trouble::Refused(format!("session {id}: {error}")))?;
     let changes = Changes {
-        rule: options.rule.map(|rule| match rule {
-            RuleName::VoteOfMax => Rule::VoteOfMax,
-            RuleName::MaxOfVote => Rule::MaxOfVote,
-        }),
+        rule: options.rule.map(|rule| Rule::from(rule).into()),
         open_windows: options.open_windows,
         clear_windows: options.clear_windows,
         cooldown_secs: options.cooldown_secs,

@@ -6,8 +6,8 @@ use clap::Args;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Exit;
-use super::watch::{environment, introduce, read};
-use crate::config::{Config, Overrides, RawConfig};
+use super::watch::{environment, introduce};
+use crate::config::{Config, Overrides};
 use crate::run::serve::Listening;
 
 /// What to serve.
@@ -45,24 +45,11 @@ pub(super) fn run(options: &Options) -> Exit {
         }
     };
     introduce(&config);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("no threads to run on: {error}");
-            return Exit::Failed;
-        }
-    };
-    let exit = runtime.block_on(serve(config, options));
-    // A source that hangs in a driver must not hold the program.
-    runtime.shutdown_background();
-    exit
+    super::run_command(serve(config, options))
 }
 
 fn configure(options: &Options) -> Result<Config, String> {
-    let mut raw = RawConfig::parse(&read(&options.config)?, &options.config);
-    if let Some(panel) = &options.panel {
-        raw = raw.with_panel(&read(panel)?, panel);
-    }
+    let raw = super::typed(Some(&options.config), options.panel.as_deref())?;
     let overrides = Overrides {
         listen: options.listen.clone(),
         assets: options.assets.clone(),

@@ -13,7 +13,7 @@ use super::Exit;
 use crate::alert::Event;
 use crate::alert::stdout::{Style, json_line, readable};
 use crate::config::redact::redact_url;
-use crate::config::{ClipCodec, Config, GateRequire, Input, Judging, Overrides, RawConfig, Rule, SourceConfig};
+use crate::config::{ClipCodec, Config, GateRequire, Input, Judging, Overrides, Rule, SourceConfig};
 use crate::run::{Outcome, RunError, terminal};
 use crate::screen::{Expected, State};
 
@@ -115,6 +115,15 @@ pub(super) enum RuleName {
     MaxOfVote,
 }
 
+impl From<RuleName> for Rule {
+    fn from(name: RuleName) -> Self {
+        match name {
+            RuleName::VoteOfMax => Self::VoteOfMax,
+            RuleName::MaxOfVote => Self::MaxOfVote,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum CodecName {
     /// The pictures as they are held: no second encoding.
@@ -164,27 +173,11 @@ pub(super) fn run(options: &Options) -> Exit {
         return super::gate_report::run(&config, options.json);
     }
     introduce(&config);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("no threads to run on: {error}");
-            return Exit::Failed;
-        }
-    };
-    let exit = runtime.block_on(watch(&config, options));
-    // A source that hangs in a driver must not hold the program.
-    runtime.shutdown_background();
-    exit
+    super::run_command(watch(&config, options))
 }
 
 fn configure(options: &Options) -> Result<Config, String> {
-    let mut raw = match &options.config {
-        Some(file) => RawConfig::parse(&read(file)?, file),
-        None => RawConfig::default(),
-    };
-    if let Some(panel) = &options.panel {
-        raw = raw.with_panel(&read(panel)?, panel);
-    }
+    let raw = super::typed(options.config.as_deref(), options.panel.as_deref())?;
     let overrides = Overrides {
         sources: options.sources.clone(),
         pipeline: options.pipeline.clone(),
@@ -198,10 +191,7 @@ fn configure(options: &Options) -> Result<Config, String> {
             CodecName::Jpeg => ClipCodec::Jpeg,
             CodecName::H264 => ClipCodec::H264,
         }),
-        rule: options.rule.map(|rule| match rule {
-            RuleName::VoteOfMax => Rule::VoteOfMax,
-            RuleName::MaxOfVote => Rule::MaxOfVote,
-        }),
+        rule: options.rule.map(Into::into),
         early_stop: options.early_stop.then_some(true),
         gate: options.gate.map(Into::into),
         cues: options.judge.is_some(),

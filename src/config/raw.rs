@@ -129,13 +129,22 @@ pub struct RawSession {
 }
 
 /// How votes over a session become its label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Rule {
     /// The majority of the judges' session maxima (the paper's Eq. 2, then Eq. 3).
     VoteOfMax,
     /// The maximum over the windows' majority labels.
     MaxOfVote,
+}
+
+impl From<Rule> for crate::session::Rule {
+    fn from(rule: Rule) -> Self {
+        match rule {
+            Rule::VoteOfMax => Self::VoteOfMax,
+            Rule::MaxOfVote => Self::MaxOfVote,
+        }
+    }
 }
 
 /// `[[source]]`: one of `path` and `url`.

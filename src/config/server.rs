@@ -58,8 +58,8 @@ pub struct RawController {
 pub struct ServerConfig {
     /// Of the HTTP API and the pages.
     pub listen: SocketAddr,
-    /// Where browsers reach it; ends without a slash.
-    pub public_url: String,
+    /// Where browsers reach it; ends without a slash. None: where it listens.
+    pub public_url: Option<String>,
     /// Certificate chain and key, PEM files that exist.
     pub tls: Option<(PathBuf, PathBuf)>,
     /// A proxy tells the address of who asks.
@@ -202,7 +202,7 @@ pub(super) fn build(
     }
     ServerConfig {
         listen,
-        public_url: public_url(raw, listen, tls.is_some(), &place, problems),
+        public_url: public_url(raw, &place, problems),
         tls,
         behind_proxy,
         media_listen,
@@ -245,9 +245,8 @@ fn certificate(raw: &RawServer, place: &Place, dir: &Path, problems: &mut Proble
     Some((cert, key))
 }
 
-fn public_url(raw: &RawServer, listen: SocketAddr, tls: bool, place: &Place, problems: &mut Problems) -> String {
-    let scheme = if tls { "https" } else { "http" };
-    let Some(typed) = &raw.public_url else { return format!("{scheme}://{listen}") };
+fn public_url(raw: &RawServer, place: &Place, problems: &mut Problems) -> Option<String> {
+    let typed = raw.public_url.as_ref()?;
     let fits = Url::parse(typed).is_ok_and(|url| {
         matches!(url.scheme(), "http" | "https")
             && url.host().is_some()
@@ -257,7 +256,7 @@ fn public_url(raw: &RawServer, listen: SocketAddr, tls: bool, place: &Place, pro
     if !fits {
         problems.push(place, "public_url", "is no address of a website", "write as https://ahwatch.example.org");
     }
-    typed.trim_end_matches('/').to_owned()
+    Some(typed.trim_end_matches('/').to_owned())
 }
 
 fn ice_servers(raw: &RawServer, place: &Place, problems: &mut Problems) -> Vec<String> {

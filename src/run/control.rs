@@ -6,9 +6,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::RunError;
 use crate::alert::Actor;
-use crate::config::SourceConfig;
+use crate::config::{Rule, SourceConfig};
 use crate::judge::panel::Panel;
-use crate::session::Rule;
 
 /// Commands that may wait until they are obeyed; who has more to say waits too.
 const WAITING: usize = 16;

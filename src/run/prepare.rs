@@ -16,7 +16,6 @@ use crate::gate::{Measurer, Models};
 use crate::judge::cues::Weights;
 use crate::judge::panel::Panel;
 use crate::record::Records;
-use crate::session::Rule;
 use crate::source::{Description, Location, Microphone, SourceError, Spec};
 use crate::time::MediaTime;
 use crate::watch::measure::{Desk, desk, work};
@@ -65,10 +64,8 @@ pub(super) fn ordered(config: &Config, options: &SessionOptions) -> Config {
     if options.cues {
         config.judging = Judging::Cues { chosen: true };
     }
-    match options.rule {
-        Some(Rule::VoteOfMax) => config.session.rule = crate::config::Rule::VoteOfMax,
-        Some(Rule::MaxOfVote) => config.session.rule = crate::config::Rule::MaxOfVote,
-        None => {}
+    if let Some(rule) = options.rule {
+        config.session.rule = rule;
     }
     config
 }

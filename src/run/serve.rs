@@ -80,7 +80,7 @@ pub struct Listening {
 /// # Errors
 /// Something that is needed before anything runs is not there.
 pub async fn serve(
-    mut config: Config,
+    config: Config,
     mut anew: mpsc::Receiver<Config>,
     listening: oneshot::Sender<Listening>,
     stop: impl Future<Output = ()>,
@@ -90,9 +90,8 @@ pub async fn serve(
         std::net::TcpListener::bind(server.listen).map_err(|error| ServeError::Listen(server.listen, error))?;
     listener.set_nonblocking(true).map_err(|error| ServeError::Listen(server.listen, error))?;
     let address = listener.local_addr().map_err(|error| ServeError::Listen(server.listen, error))?;
-    if server.listen.port() == 0 && config.server.public_url == format!("http://{}", server.listen) {
-        config.server.public_url = format!("http://{address}");
-    }
+    let scheme = if server.tls.is_some() { "https" } else { "http" };
+    let public_url = server.public_url.unwrap_or_else(|| format!("{scheme}://{address}"));
     let tls = match &server.tls {
         Some((cert, key)) => Some(RustlsConfig::from_pem_file(cert, key).await.map_err(ServeError::Certificate)?),
         None => None,
@@ -103,7 +102,7 @@ pub async fn serve(
     let journal = super::journal::journal(&config.journal, &config.sinks)?;
     let (current, configs) = watch::channel(Arc::new(config.clone()));
     let (control, commands) = control();
-    let service = Arc::new(Service::new(configs, control, journal.clone(), Some(whip.clone())));
+    let service = Arc::new(Service::new(configs, public_url.clone(), control, journal.clone(), Some(whip.clone())));
 
     let mut tasks = JoinSet::new();
     let sinks = Sinks::start(&journal, &config.sinks)?;
@@ -121,11 +120,7 @@ pub async fn serve(
     let app = router(Arc::clone(&service)).layer(GovernorLayer::new(Arc::clone(&limit)).error_handler(too_fast));
     tasks.spawn(listen(listener, tls, handle.clone(), app));
     tasks.spawn(tidy(Arc::clone(&service), move || limit.limiter().retain_recent()));
-    let _ = listening.send(Listening {
-        api: address,
-        public_url: config.server.public_url.clone(),
-        media: whip.addresses().to_vec(),
-    });
+    let _ = listening.send(Listening { api: address, public_url, media: whip.addresses().to_vec() });
 
     // The pages read the same configuration as the watch.
     let (pass, passed) = mpsc::channel(1);

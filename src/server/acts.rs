@@ -11,9 +11,10 @@ use utoipa::ToSchema;
 use super::auth::Caller;
 use super::problem::{Named, Problem, ProblemBody};
 use super::sessions::seen_by;
-use super::view::{SessionView, rfc3339};
+use super::view::SessionView;
 use super::{Service, hold};
 use crate::alert::EventKind;
+use crate::alert::event::rfc3339;
 use crate::alert::journal::{Receipt, Role, SessionState};
 use crate::run::ControlError;
 use crate::time::wall;
@@ -33,7 +34,33 @@ impl Service {
             return Ok(Arc::clone(&running.source));
         }
         let view = self.view(id).await?;
-        Err(Problem::conflict(format!("the session is {}: nothing can be changed in it any more", view.state)))
+        Err(Problem::conflict(format!("the session is {}: nothing can be changed in it any more", view.own.state)))
+    }
+
+    /// Stops looking, or goes on.
+    async fn set_paused(&self, caller: &Caller, id: &str, pause: bool) -> Result<Json<Value>, Problem> {
+        let source = self.source_of(id).await?;
+        let paused = hold(&self.live).session(id).map(|running| running.state() == SessionState::Paused);
+        let act = async {
+            if pause {
+                self.control.pause(&source, caller.actor()).await
+            } else {
+                self.control.resume(&source, caller.actor()).await
+            }
+        };
+        if paused == Some(!pause) {
+            let done = |kind: &EventKind| match kind {
+                EventKind::SessionPaused(_) => pause,
+                EventKind::SessionResumed(_) => !pause,
+                _ => false,
+            };
+            self.until(id, done, LAST_WORDS, act).await?;
+        } else {
+            // It stands so already, or no frame has come yet: then there is no event.
+            act.await?;
+        }
+        self.audit(caller, if pause { "paused the session" } else { "resumed the session" }, Some(id)).await;
+        seen_by(caller, self.view(id).await?)
     }
 
     /// Ends a session of which nothing has come: there is nothing to judge, and no event.
@@ -82,18 +109,7 @@ pub(super) async fn pause(
     Named(id): Named<String>,
 ) -> Result<Json<Value>, Problem> {
     caller.of_session(&id, Role::Operator)?;
-    let source = service.source_of(&id).await?;
-    let paused = hold(&service.live).session(&id).map(|running| running.state() == SessionState::Paused);
-    let pause = service.control.pause(&source, caller.actor());
-    match paused {
-        Some(false) => {
-            service.until(&id, |kind| matches!(kind, EventKind::SessionPaused(_)), LAST_WORDS, pause).await?;
-        }
-        // It is paused, or no frame has come yet: then there is no event.
-        _ => pause.await?,
-    }
-    service.audit(&caller, "paused the session", Some(&id)).await;
-    seen_by(&caller, service.view(&id).await?)
+    service.set_paused(&caller, &id, true).await
 }
 
 /// Goes on after a pause.
@@ -106,16 +122,7 @@ pub(super) async fn resume(
     Named(id): Named<String>,
 ) -> Result<Json<Value>, Problem> {
     caller.of_session(&id, Role::Operator)?;
-    let source = service.source_of(&id).await?;
-    let paused = hold(&service.live).session(&id).is_some_and(|running| running.state() == SessionState::Paused);
-    let resume = service.control.resume(&source, caller.actor());
-    if paused {
-        service.until(&id, |kind| matches!(kind, EventKind::SessionResumed(_)), LAST_WORDS, resume).await?;
-    } else {
-        resume.await?;
-    }
-    service.audit(&caller, "resumed the session", Some(&id)).await;
-    seen_by(&caller, service.view(&id).await?)
+    service.set_paused(&caller, &id, false).await
 }
 
 /// Ends a session. What is under way is still judged, for at most ten seconds.

@@ -41,7 +41,7 @@ impl Caller {
     /// # Errors
     /// The caller's role is a lesser one.
     pub fn needs(&self, role: Role) -> Result<(), Problem> {
-        if rank(self.role) >= rank(role) {
+        if self.role >= role {
             return Ok(());
         }
         Err(Problem::forbidden(format!("this needs the role {role}; the token {:?} has {}", self.name, self.role)))
@@ -75,15 +75,6 @@ impl Caller {
     #[must_use]
     pub fn who(&self) -> String {
         format!("{} ({})", self.name, self.role)
-    }
-}
-
-const fn rank(role: Role) -> u8 {
-    match role {
-        Role::Participant => 0,
-        Role::Viewer => 1,
-        Role::Operator => 2,
-        Role::Admin => 3,
     }
 }
 

@@ -75,7 +75,8 @@ pub(super) async fn page(State(service): State<Arc<Service>>, caller: Caller) ->
     let view = service.view(&id).await?;
     service.audit(&caller, "opened the participant's page", Some(&id)).await;
     let config = service.config();
-    let cues = hold(&service.open).get(id.as_str()).is_some_and(|open| open.cues);
+    let open = hold(&service.open).get(id.as_str()).map(|open| (open.cues, open.language));
+    let (cues, language) = open.unwrap_or_default();
     let (judges, mut endpoints): (Vec<_>, Vec<_>) = match &config.judging {
         Judging::Panel(judges) if !cues => (
             judges.iter().map(|judge| judge.name.to_string()).collect(),
@@ -90,10 +91,10 @@ pub(super) async fn page(State(service): State<Arc<Service>>, caller: Caller) ->
     endpoints.sort();
     endpoints.dedup();
     Ok(Json(JoinPage {
-        session: view.into(),
+        session: view.own,
         controller: config.server.controller.clone(),
         text_version: pages::text_version().to_owned(),
-        language: hold(&service.open).get(id.as_str()).and_then(|open| open.language),
+        language,
         ice_servers: config.server.ice_servers.clone(),
         judges,
         endpoints,
@@ -125,24 +126,20 @@ pub(super) async fn give(
         return Err(Problem::conflict(what));
     }
     let view = service.view(&id).await?;
-    if view.state == SessionState::AwaitingConsent.as_str() {
-        let language = match agreement.language {
-            Language::En => "en",
-            Language::Fr => "fr",
-        };
+    if view.own.state == SessionState::AwaitingConsent {
         let consent = ConsentRecord {
             at: wall(),
             by: Actor::Participant,
             text_version: Some(agreement.text_version),
-            language: Some(language.to_owned()),
+            language: Some(agreement.language.as_str().to_owned()),
             reference: None,
         };
         // It is written down before anything starts.
         service.journal.consent(&id, consent).await?;
         service.audit(&caller, "consented", Some(&id)).await;
         service.start(&id).await?;
-    } else if view.consent.is_none() || ["ended", "withdrawn", "interrupted"].contains(&view.state) {
-        return Err(Problem::conflict(format!("the session is {}; ask for a new link", view.state)));
+    } else if view.own.consent.is_none() || view.own.state.is_over() {
+        return Err(Problem::conflict(format!("the session is {}; ask for a new link", view.own.state)));
     }
     seen_by(&caller, service.view(&id).await?)
 }

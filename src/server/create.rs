@@ -15,9 +15,9 @@ use super::view::SessionView;
 use super::{Service, hold};
 use crate::alert::journal::{ConsentRecord, NewSession, Role, SessionState, Token};
 use crate::config::redact::Secret;
-use crate::config::{Basis, Config, Input, Purpose, SourceConfig};
+use crate::config::{Basis, Config, Input, Purpose, Rule, SourceConfig};
 use crate::run::SessionOptions;
-use crate::session::{Rule, SessionSettings};
+use crate::session::SessionSettings;
 use crate::source::{FeedSender, pushed};
 use crate::time::wall;
 
@@ -49,7 +49,7 @@ pub struct Create {
     /// Who judges. Default: the configured panel, or without one the cue index.
     pub panel: Option<PanelWanted>,
     /// The rule of its label. Default: the configuration's.
-    pub rule: Option<RuleWanted>,
+    pub rule: Option<Rule>,
     /// What it is for.
     pub purpose: Purpose,
     /// The medical or safety reason that `workplace` and `education` need.
@@ -87,16 +87,6 @@ pub enum PanelWanted {
     Cues,
 }
 
-/// The rule of a session's label.
-#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum RuleWanted {
-    /// The majority of the judges' session maxima.
-    VoteOfMax,
-    /// The maximum of the windows' majorities.
-    MaxOfVote,
-}
-
 /// Consent that was given elsewhere.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -104,6 +94,17 @@ pub struct ConsentWanted {
     /// Where it is kept, e.g. the number of a form.
     #[schema(min_length = 1, max_length = 500)]
     pub reference: String,
+}
+
+impl Language {
+    /// The word of requests, texts and the journal.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::En => "en",
+            Self::Fr => "fr",
+        }
+    }
 }
 
 /// A language of the participant's page.
@@ -149,10 +150,11 @@ fn plan(config: &Config, caller: &Caller, id: &Arc<str>, wanted: Create) -> Resu
             return Err(Problem::invalid(what));
         }
     }
-    let rule = wanted.rule.map(|rule| match rule {
-        RuleWanted::VoteOfMax => Rule::VoteOfMax,
-        RuleWanted::MaxOfVote => Rule::MaxOfVote,
-    });
+    // As the configuration refuses it: max_of_vote needs every judge's vote on every window.
+    if wanted.rule == Some(Rule::MaxOfVote) && config.session.early_stop {
+        let what = "the configured early_stop needs the rule vote_of_max; leave `rule` out";
+        return Err(Problem::invalid(what));
+    }
     let cues = wanted.panel == Some(PanelWanted::Cues);
     let now = wall();
     let (source, feed, url, consent, kind) = match wanted.source {
@@ -172,7 +174,7 @@ fn plan(config: &Config, caller: &Caller, id: &Arc<str>, wanted: Create) -> Resu
             (source, Some(sender), None, None, "webrtc")
         }
         SourceWanted::Url { url, name } => {
-            let Some(reference) = wanted.consent.map(|c| c.reference).filter(|text| !text.trim().is_empty()) else {
+            let Some(reference) = wanted.consent.map(|consent| consent.reference) else {
                 let what = "nobody is watched without consent: say in consent.reference where that of the people in the \
                             picture is kept";
                 return Err(Problem::invalid(what));
@@ -200,10 +202,10 @@ fn plan(config: &Config, caller: &Caller, id: &Arc<str>, wanted: Create) -> Resu
         consent,
         created_by: caller.name.clone(),
         created: now,
-        rule: rule.unwrap_or_else(|| crate::watch::session_settings(config).rule),
+        rule: wanted.rule.unwrap_or(config.session.rule).into(),
         detail: Some(json!({ "language": wanted.language })),
     };
-    let options = SessionOptions { id: Arc::clone(id), rule, cues };
+    let options = SessionOptions { id: Arc::clone(id), rule: wanted.rule, cues };
     let name = Arc::clone(&source.name);
     let waiting = Some(Box::new((source, options)));
     let open = Open { source: name, created: now, waiting, feed, url, language: wanted.language, cues };
@@ -249,7 +251,7 @@ impl Service {
         let (id, consented, kind) = (Arc::clone(&new.id), new.consent.is_some(), new.kind.clone());
         self.journal.create_session(new).await?;
         if consented {
-            self.start(&id).await.inspect_err(|_| hold(&self.open).retain(|other, _| *other != id))?;
+            self.start(&id).await?;
         }
         let mut view = self.view(&id).await?;
         if kind == "webrtc" {
@@ -263,7 +265,7 @@ impl Service {
                 expires,
             };
             let token = self.journal.new_token(token).await?;
-            view.join_url = Some(format!("{}/join/{token}", config.server.public_url));
+            view.join_url = Some(format!("{}/join/{token}", self.public_url));
             view.join_token = Some(token);
             self.audit(caller, "made the participant's link", Some(&id)).await;
         }

@@ -74,6 +74,8 @@ type ReadBy = (String, &'static str, Option<String>);
 /// What all handlers share.
 pub struct Service {
     config: watch::Receiver<Arc<Config>>,
+    /// Where browsers reach the service.
+    public_url: String,
     control: Control,
     journal: Journal,
     whip: Option<Whip>,
@@ -99,12 +101,19 @@ fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Service {
-    /// A service over a watch and a journal. `whip` is None where no browser can join.
+    /// A service over a watch and a journal, which browsers reach at `public_url`. `whip` is None where no browser can join.
     #[must_use]
-    pub fn new(config: watch::Receiver<Arc<Config>>, control: Control, journal: Journal, whip: Option<Whip>) -> Self {
+    pub fn new(
+        config: watch::Receiver<Arc<Config>>,
+        public_url: String,
+        control: Control,
+        journal: Journal,
+        whip: Option<Whip>,
+    ) -> Self {
         let (told, _) = broadcast::channel(BEHIND);
         Self {
             config,
+            public_url,
             control,
             journal,
             whip,

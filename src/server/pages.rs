@@ -128,7 +128,7 @@ async fn login(
         return Err(Problem::forbidden("a participant's token opens the participant's page only"));
     }
     service.audit(&caller, "signed in", None).await;
-    let secure = if service.config().server.public_url.starts_with("https:") { "; Secure" } else { "" };
+    let secure = if service.public_url.starts_with("https:") { "; Secure" } else { "" };
     let cookie = format!("{COOKIE}={}; Path=/; HttpOnly; SameSite=Strict{secure}", login.token.trim());
     // A token that is known holds nothing that a header cannot.
     let cookie = HeaderValue::from_str(&cookie).map_err(|_| Problem::malformed("this is no token"))?;

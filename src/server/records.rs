@@ -205,23 +205,11 @@ impl Service {
 #[serde(deny_unknown_fields)]
 pub struct FeedbackWanted {
     /// Whether it was right.
-    verdict: VerdictWanted,
+    verdict: FeedbackVerdict,
     /// In words.
     #[serde(default)]
     #[schema(max_length = 4000)]
     note: String,
-}
-
-/// Whether an alert was right.
-#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum VerdictWanted {
-    /// It was.
-    Confirmed,
-    /// It was not.
-    Dismissed,
-    /// Not decided.
-    Open,
 }
 
 /// Says what an alert was worth. The last word on an alert counts.
@@ -238,12 +226,7 @@ pub(super) async fn feedback(
     if wanted.note.chars().count() > 4000 {
         return Err(Problem::invalid("a note has at most 4000 characters"));
     }
-    let verdict = match wanted.verdict {
-        VerdictWanted::Confirmed => FeedbackVerdict::Confirmed,
-        VerdictWanted::Dismissed => FeedbackVerdict::Dismissed,
-        VerdictWanted::Open => FeedbackVerdict::Open,
-    };
-    let feedback = Feedback { verdict, note: wanted.note, by: caller.name.clone(), at: wall() };
+    let feedback = Feedback { verdict: wanted.verdict, note: wanted.note, by: caller.name.clone(), at: wall() };
     service.journal.feedback(&id, feedback).await?;
     let session = id.rsplit_once('.').map(|(session, _)| session);
     service.audit(&caller, "judged an alert", session).await;

@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::auth::Caller;
 use super::problem::{Asked, Named, Problem, ProblemBody};
-use super::view::{OwnSession, SessionView, parsed};
+use super::view::{SessionView, parsed, state_of};
 use super::{Service, hold};
 use crate::alert::journal::{JournalError, Reader, Role, SessionFilter, SessionRow, SessionState};
 
@@ -24,42 +24,12 @@ const PAGE: usize = 200;
 pub struct Which {
     /// Only those in this state.
     #[param(inline)]
-    state: Option<StateWanted>,
+    state: Option<SessionState>,
     /// Most of them, at most 200.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<usize>,
     /// Those after this id, which is `next` of the answer before.
     after: Option<String>,
-}
-
-/// A session's state.
-#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-#[allow(missing_docs, reason = "as SessionState")]
-pub enum StateWanted {
-    AwaitingConsent,
-    AwaitingMedia,
-    Live,
-    Away,
-    Paused,
-    Ended,
-    Withdrawn,
-    Interrupted,
-}
-
-impl From<StateWanted> for SessionState {
-    fn from(state: StateWanted) -> Self {
-        match state {
-            StateWanted::AwaitingConsent => Self::AwaitingConsent,
-            StateWanted::AwaitingMedia => Self::AwaitingMedia,
-            StateWanted::Live => Self::Live,
-            StateWanted::Away => Self::Away,
-            StateWanted::Paused => Self::Paused,
-            StateWanted::Ended => Self::Ended,
-            StateWanted::Withdrawn => Self::Withdrawn,
-            StateWanted::Interrupted => Self::Interrupted,
-        }
-    }
 }
 
 /// Sessions, newest first.
@@ -83,10 +53,7 @@ impl Service {
     }
 
     fn shown(&self, row: SessionRow, ended: Option<Value>, alerts: u64) -> SessionView {
-        let live = hold(&self.live);
-        let away = live.away(&row.source).map(str::to_owned);
-        let id = row.id.clone();
-        SessionView::new(row, live.session(&id), away.as_deref(), ended, alerts)
+        SessionView::new(row, &hold(&self.live), ended, alerts)
     }
 
     /// A session is over: what was kept for it goes.
@@ -119,29 +86,28 @@ pub(super) async fn list(
     Asked(which): Asked<Which>,
 ) -> Result<Json<Sessions>, Problem> {
     caller.needs(Role::Viewer)?;
-    let state = which.state.map(SessionState::from);
     let limit = which.limit.unwrap_or(50);
     if !(1..=PAGE).contains(&limit) {
         return Err(Problem::malformed(format!("limit is 1 to {PAGE}")));
     }
-    // A running session's state is known here, not there.
-    let found = service.read(move |reader| {
-        let rows = reader.sessions(SessionFilter::default(), which.after.as_deref(), PAGE.max(limit))?;
-        rows.into_iter().map(|row| books_of(&reader, row)).collect::<Result<Vec<_>, _>>()
-    });
-    let mut views: Vec<_> =
-        found.await?.into_iter().map(|(row, ended, alerts)| service.shown(row, ended, alerts)).collect();
-    let whole = views.len();
-    let last = views.last().map(|view| view.id.clone());
-    views.retain(|view| state.is_none_or(|state| view.state == state.as_str()));
-    let next = if views.len() > limit {
-        views.truncate(limit);
-        views.last().map(|view| view.id.clone())
-    } else {
-        last.filter(|_| whole >= PAGE)
-    };
+    // A running session's state is known here, not in the journal: of one state, a page is looked through.
+    let most = if which.state.is_some() { PAGE } else { limit + 1 };
+    let after = which.after;
+    let mut rows =
+        service.read(move |reader| reader.sessions(SessionFilter::default(), after.as_deref(), most)).await?;
+    let last = rows.last().filter(|_| rows.len() == PAGE).map(|row| row.id.clone());
+    if let Some(state) = which.state {
+        let live = hold(&service.live);
+        rows.retain(|row| state_of(row, &live) == state);
+    }
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    let next = if more { rows.last().map(|row| row.id.clone()) } else { last.filter(|_| which.state.is_some()) };
+    let found =
+        service.read(move |reader| rows.into_iter().map(|row| books_of(&reader, row)).collect::<Result<Vec<_>, _>>());
+    let sessions = found.await?.into_iter().map(|(row, ended, alerts)| service.shown(row, ended, alerts)).collect();
     service.audit_read(&caller, "listed sessions", None).await;
-    Ok(Json(Sessions { sessions: views, next }))
+    Ok(Json(Sessions { sessions, next }))
 }
 
 /// One session. Its participant sees how it stands, and nothing that was concluded.
@@ -162,7 +128,7 @@ pub(super) async fn one(
 /// A session as who asks may see it.
 pub(super) fn seen_by(caller: &Caller, view: SessionView) -> Result<Json<Value>, Problem> {
     let value = match caller.role {
-        Role::Participant => serde_json::to_value(OwnSession::from(view)),
+        Role::Participant => serde_json::to_value(view.own),
         Role::Viewer | Role::Operator | Role::Admin => serde_json::to_value(view),
     };
     value.map(Json).map_err(|error| Problem::internal(format!("the session could not be written: {error}")))

@@ -4,33 +4,22 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::live::Running;
+use super::live::{Live, Running};
+use crate::alert::event::rfc3339;
 use crate::alert::journal::{ConsentRecord, SessionRow, SessionState};
 
-/// A session.
+/// A session as its own participant sees it: how it stands, and nothing that was concluded.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(title = "Session")]
-pub struct SessionView {
+pub struct OwnSession {
     /// Its id, a UUID of version 7.
     pub id: String,
-    /// Its source's name.
-    pub source: String,
-    /// `webrtc`, `url`; `configured` of a session of a `[[source]]`.
-    pub kind: String,
-    /// `awaiting_consent`, `awaiting_media`, `live`, `away`, `paused`, `ended`, `withdrawn`, `interrupted`.
-    pub state: &'static str,
-    /// Why its source is away, in words; null where it is not.
-    pub away_because: Option<String>,
+    /// How it stands.
+    pub state: SessionState,
     /// What it is for.
     pub purpose: Option<String>,
-    /// The medical or safety reason that some purposes need.
-    #[schema(value_type = Option<Object>)]
-    pub basis: Option<Value>,
     /// Who consented, when and to what.
     #[schema(value_type = Option<Object>)]
     pub consent: Option<ConsentRecord>,
-    /// Name of the token that made it.
-    pub created_by: Option<String>,
     /// RFC 3339.
     #[schema(format = DateTime)]
     pub created: String,
@@ -40,6 +29,26 @@ pub struct SessionView {
     /// RFC 3339; null while it runs.
     #[schema(format = DateTime)]
     pub ended: Option<String>,
+}
+
+/// A session.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(title = "Session")]
+pub struct SessionView {
+    /// What its participant sees of it, too.
+    #[serde(flatten)]
+    pub own: OwnSession,
+    /// Its source's name.
+    pub source: String,
+    /// `webrtc`, `url`; `configured` of a session of a `[[source]]`.
+    pub kind: String,
+    /// Why its source is away, in words; null where it is not.
+    pub away_because: Option<String>,
+    /// The medical or safety reason that some purposes need.
+    #[schema(value_type = Option<Object>)]
+    pub basis: Option<Value>,
+    /// Name of the token that made it.
+    pub created_by: Option<String>,
     /// `vote_of_max` or `max_of_vote`.
     pub rule: Option<String>,
     /// `panel` or `heuristic`; null before it began.
@@ -65,73 +74,54 @@ pub struct SessionView {
     pub join_token: Option<String>,
 }
 
-/// A session as its own participant sees it: how it stands, and nothing that was concluded.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct OwnSession {
-    /// Its id.
-    pub id: String,
-    /// As in `Session`.
-    pub state: &'static str,
-    /// What it is for.
-    pub purpose: Option<String>,
-    /// Who consented, when and to what.
-    #[schema(value_type = Option<Object>)]
-    pub consent: Option<ConsentRecord>,
-    /// RFC 3339.
-    #[schema(format = DateTime)]
-    pub created: String,
-    /// RFC 3339; null before.
-    #[schema(format = DateTime)]
-    pub started: Option<String>,
-    /// RFC 3339; null while it runs.
-    #[schema(format = DateTime)]
-    pub ended: Option<String>,
-}
-
 /// The books' fields that stand elsewhere in a session's view.
 const ELSEWHERE: [&str; 6] = ["session", "source", "continuity", "span", "kind", "rule"];
+
+/// What runs of a session that is not over.
+fn running<'a>(row: &SessionRow, live: &'a Live) -> Option<&'a Running> {
+    live.session(&row.id).filter(|_| !row.state.is_over())
+}
+
+/// How a session stands: as what runs of it says, else as the journal's row.
+pub(super) fn state_of(row: &SessionRow, live: &Live) -> SessionState {
+    let waits = matches!(row.state, SessionState::AwaitingConsent | SessionState::AwaitingMedia);
+    match running(row, live) {
+        Some(running) => running.state(),
+        None if waits && live.away(&row.source).is_some() => SessionState::Away,
+        None => row.state,
+    }
+}
 
 impl SessionView {
     /// From the journal's row, with what runs of it, or with the `data` of its end.
     #[must_use]
-    pub fn new(
-        row: SessionRow,
-        running: Option<&Running>,
-        away: Option<&str>,
-        ended: Option<Value>,
-        alerts: u64,
-    ) -> Self {
-        let over = row.state.is_over();
-        let running = running.filter(|_| !over);
-        let books = running.map(Running::books).or(ended);
-        let mut books = match books {
+    pub fn new(row: SessionRow, live: &Live, ended: Option<Value>, alerts: u64) -> Self {
+        let state = state_of(&row, live);
+        let running = running(&row, live);
+        let mut books = match running.map(Running::books).or(ended) {
             Some(Value::Object(books)) if row.state != SessionState::Withdrawn => books,
             _ => Map::new(),
         };
         books.retain(|key, _| !ELSEWHERE.contains(&key.as_str()));
-        let waits = matches!(row.state, SessionState::AwaitingConsent | SessionState::AwaitingMedia);
-        let away_because = away.filter(|_| !over).map(str::to_owned);
-        let state = match running {
-            Some(running) => running.state(),
-            None if waits && away_because.is_some() => SessionState::Away,
-            None => row.state,
-        };
+        let away = live.away(&row.source).filter(|_| !row.state.is_over());
         Self {
-            state: state.as_str(),
-            away_because,
+            away_because: away.map(str::to_owned),
             last_window: running.and_then(|r| r.last_window.as_deref()).and_then(parsed),
             open_episode: running.and_then(|r| r.episode.as_deref()).and_then(parsed),
             alerts: running.map_or(alerts, |r| u64::from(r.alerts)),
-            id: row.id,
+            own: OwnSession {
+                id: row.id,
+                state,
+                purpose: row.purpose,
+                consent: row.consent,
+                created: rfc3339(row.created),
+                started: row.started.map(rfc3339),
+                ended: row.ended.map(rfc3339),
+            },
             source: row.source,
             kind: row.kind,
-            purpose: row.purpose,
             basis: row.basis,
-            consent: row.consent,
             created_by: row.created_by,
-            created: rfc3339(row.created),
-            started: row.started.map(rfc3339),
-            ended: row.ended.map(rfc3339),
             rule: row.rule,
             judgement: row.judgement,
             books,
@@ -141,27 +131,7 @@ impl SessionView {
     }
 }
 
-impl From<SessionView> for OwnSession {
-    fn from(view: SessionView) -> Self {
-        Self {
-            id: view.id,
-            state: view.state,
-            purpose: view.purpose,
-            consent: view.consent,
-            created: view.created,
-            started: view.started,
-            ended: view.ended,
-        }
-    }
-}
-
 /// A `CloudEvent` that was written here.
 pub(super) fn parsed(json: &str) -> Option<Value> {
     serde_json::from_str(json).ok()
-}
-
-/// RFC 3339 in milliseconds.
-#[must_use]
-pub fn rfc3339(time: jiff::Timestamp) -> String {
-    format!("{time:.3}")
 }

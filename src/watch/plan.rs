@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::config::{ClipCodec, Config, GateConfig, GateRequire, Judging};
 use crate::judge::cues::{CueIndex, CueJudge, Weights};
 use crate::judge::panel::Panel;
-use crate::session::{Rule, SessionKind, SessionSettings};
+use crate::session::{SessionKind, SessionSettings};
 use crate::window::Cutting;
 
 use super::measure::{Desk, Station};
@@ -81,10 +81,7 @@ pub fn session_settings(config: &Config) -> SessionSettings {
         judges,
         thresholds,
         proofs: Vec::new(),
-        rule: match config.session.rule {
-            crate::config::Rule::VoteOfMax => Rule::VoteOfMax,
-            crate::config::Rule::MaxOfVote => Rule::MaxOfVote,
-        },
+        rule: config.session.rule.into(),
         early_stop: config.session.early_stop,
         min_coverage: config.session.min_coverage,
         open_windows: config.session.open_windows,

@@ -7,9 +7,8 @@ use std::time::{Duration, Instant};
 
 use ahwatch::alert::Actor;
 use ahwatch::alert::stdout::json_line;
-use ahwatch::config::{Config, Overrides, RawConfig, SourceConfig};
+use ahwatch::config::{Config, Overrides, RawConfig, Rule, SourceConfig};
 use ahwatch::run::{Control, ControlError, Outcome, RunError, SessionOptions, control, run_controlled};
-use ahwatch::session::Rule;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 

@@ -72,13 +72,6 @@ pub(super) fn run(options: &Options) -> Exit {
         }
     };
     introduce(&config);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("no threads to run on: {error}");
-            return Exit::Failed;
-        }
-    };
     let bar = progress("videos");
     let mut told = 0;
     let tell = |progress: &Progress| {
@@ -92,20 +85,18 @@ pub(super) fn run(options: &Options) -> Exit {
             eprintln!("{} of {} videos; {}", progress.done, progress.videos, words(progress));
         }
     };
-    let ended = runtime.block_on(async {
+    crate::cli::run_command(async {
         let stop = crate::run::interrupted();
-        evaluate(&config, options, &mut ledger, stop, tell).await
-    });
-    // A source that hangs in a decoder must not hold the program.
-    runtime.shutdown_background();
-    bar.finish_and_clear();
-    match ended {
-        Ok(progress) => conclude(&progress, options),
-        Err(error) => {
-            eprintln!("{error}");
-            Exit::Failed
+        let ended = evaluate(&config, options, &mut ledger, stop, tell).await;
+        bar.finish_and_clear();
+        match ended {
+            Ok(progress) => conclude(&progress, options),
+            Err(error) => {
+                eprintln!("{error}");
+                Exit::Failed
+            }
         }
-    }
+    })
 }
 
 /// Why videos cannot be read so by this build, if they cannot.
