@@ -74,6 +74,14 @@ impl Records {
         }
     }
 
+    /// Deletes what was kept in `dir` of a session that no longer runs. False: there was nothing.
+    ///
+    /// # Errors
+    /// As [`Records::remove_session`].
+    pub fn remove_from(dir: &Path, session: &str) -> io::Result<bool> {
+        Self { dir: dir.to_owned() }.remove_session(session)
+    }
+
     /// A session's directory. Ids are UUIDs, so none leads elsewhere.
     fn of(&self, session: &str) -> io::Result<PathBuf> {
         let id = uuid::Uuid::try_parse(session)

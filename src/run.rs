@@ -181,7 +181,7 @@ async fn drive(
     let mut fleet = Fleet::new(config, events.clone())?;
     // Mistakes are told before anybody is asked anything.
     let prepared = fleet.prepare(config)?;
-    publish(commands.as_ref(), &fleet);
+    publish(commands.as_ref(), &fleet, config);
     let mut guarded = None;
     if let Some(panel) = fleet.panel() {
         tokio::select! {
@@ -205,7 +205,7 @@ async fn drive(
             Some(config) = anew.recv(), if !outcome.stopped => match fleet.prepare(&config).and_then(|it| fleet.apply(it, &config)) {
                 Ok(change) => {
                     tracing::warn!("the configuration was read again: {change}");
-                    publish(commands.as_ref(), &fleet);
+                    publish(commands.as_ref(), &fleet, &config);
                     guarded = guard_anew(guarded, fleet.panel(), &config, &events).await;
                 }
                 Err(error) => tracing::error!("the configuration was read again and not taken; nothing changes: {error}"),
@@ -231,9 +231,10 @@ async fn asked(commands: &mut Option<Commands>) -> Option<Command> {
 }
 
 /// Tells who commands which panel judges.
-fn publish(commands: Option<&Commands>, fleet: &Fleet) {
+fn publish(commands: Option<&Commands>, fleet: &Fleet, config: &Config) {
     if let Some(commands) = commands {
         commands.panel.send_replace(fleet.panel());
+        commands.config.send_replace(Some(Arc::new(config.clone())));
     }
 }
 

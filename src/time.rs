@@ -182,6 +182,13 @@ impl fmt::Debug for Span {
     }
 }
 
+/// How long to wait before another try: `chance` (0 to 1) of a bound that doubles with each of the `tries` before it, up to
+/// `longest`. Full jitter, where `chance` is random (Brooker, "Exponential Backoff And Jitter").
+#[must_use]
+pub fn backoff(first: Duration, longest: Duration, tries: u32, chance: f64) -> Duration {
+    first.saturating_mul(1 << tries.min(16)).min(longest).mul_f64(chance.clamp(0.0, 1.0))
+}
+
 /// The monotonic clock.
 #[must_use]
 #[allow(clippy::disallowed_methods, reason = "this module is where clocks are read")]

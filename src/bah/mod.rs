@@ -76,7 +76,8 @@ impl BahError {
     }
 }
 
-/// What is wrong with a video that leads out of the dataset by a link, in one line.
-pub(crate) fn outside(video: &VideoPath, target: &std::path::Path) -> String {
-    format!("{video} links to {}, outside of the dataset's folder; put the file itself there", target.display())
+/// What is wrong with a video that leads out of the dataset by a link, in one line; None: it does not.
+pub(crate) fn outside(video: &VideoPath, root: &std::path::Path) -> Option<String> {
+    let target = video.leads_out(root)?;
+    Some(format!("{video} links to {}, outside of the dataset's folder; put the file itself there", target.display()))
 }

@@ -228,8 +228,8 @@ fn chosen<'a>(dataset: &'a Dataset, preparing: &Preparing) -> Result<Vec<Video<'
                 video.path
             )));
         }
-        if let Some(target) = video.path.leads_out(&dataset.root) {
-            return Err(PrepareError::Clash(super::outside(video.path, &target)));
+        if let Some(what) = super::outside(video.path, &dataset.root) {
+            return Err(PrepareError::Clash(what));
         }
         videos.push(video);
     }

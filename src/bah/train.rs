@@ -112,15 +112,14 @@ impl Training {
     /// # Errors
     /// It could not be started, or failed; says why, with the end of its output.
     pub fn run(&self, stop: &Receiver<Infallible>, mut tick: impl FnMut(&Log)) -> Result<Trained, String> {
-        let unwritable = |path: &Path, e: std::io::Error| format!("{}: could not be written: {e}", path.display());
-        std::fs::create_dir_all(&self.out).map_err(|e| unwritable(&self.out, e))?;
+        std::fs::create_dir_all(&self.out).map_err(|e| unwritable(&self.out, &e))?;
         if self.recipe.reward {
             let plugin = self.out.join("grpo_reward.py");
-            std::fs::write(&plugin, recipe::REWARD).map_err(|e| unwritable(&plugin, e))?;
+            write(&plugin, recipe::REWARD.as_bytes())?;
         }
         let output = self.out.join("train.log");
-        let file = File::options().create(true).append(true).open(&output).map_err(|e| unwritable(&output, e))?;
-        let copy = file.try_clone().map_err(|e| unwritable(&output, e))?;
+        let file = File::options().create(true).append(true).open(&output).map_err(|e| unwritable(&output, &e))?;
+        let copy = file.try_clone().map_err(|e| unwritable(&output, &e))?;
         let mut command = Command::new(&self.swift);
         command.args(self.arguments()).envs(&self.recipe.environment).stdin(Stdio::null()).stdout(file).stderr(copy);
         // Relative paths in rows start at their folder.
@@ -150,21 +149,18 @@ impl Training {
     /// # Errors
     /// Names the file that could not be written.
     pub fn write_judge(&self, checkpoint: &Path) -> Result<PathBuf, String> {
-        let write = |path: &Path, text: &str| {
-            std::fs::write(path, text).map_err(|e| format!("{}: could not be written: {e}", path.display()))
-        };
         if let Err(file) = self.prompt() {
-            write(&file, &format!("{}\n", self.asked.question))?;
+            write(&file, format!("{}\n", self.asked.question).as_bytes())?;
         }
         let table = self.out.join("judge.toml");
-        write(&table, &self.judge_table(checkpoint))?;
+        write(&table, self.judge_table(checkpoint).as_bytes())?;
         Ok(table)
     }
 
     /// The `[[judge]]` table for what was trained, to be put into a panel.
     #[must_use]
     pub fn judge_table(&self, checkpoint: &Path) -> String {
-        let (recipe, adapter) = (&self.recipe, checkpoint.join("adapter_config.json").exists());
+        let (recipe, adapter) = (&self.recipe, is_adapter(checkpoint));
         let text = |value: &str| toml::Value::String(value.to_owned()).to_string();
         let place = checkpoint.display();
         let system =
@@ -298,6 +294,19 @@ fn quoted(text: &str) -> String {
     } else {
         format!("'{}'", text.replace('\'', "'\\''"))
     }
+}
+
+fn unwritable(path: &Path, error: &std::io::Error) -> String {
+    format!("{}: could not be written: {error}", path.display())
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), String> {
+    std::fs::write(path, bytes).map_err(|error| unwritable(path, &error))
+}
+
+/// Whether a checkpoint is an adapter of its base, not a whole model.
+fn is_adapter(checkpoint: &Path) -> bool {
+    checkpoint.join("adapter_config.json").exists()
 }
 
 #[cfg(test)]

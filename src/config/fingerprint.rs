@@ -4,8 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::judge::canary::CanaryClip;
-use crate::judge::fingerprint::{ClipFingerprint, Fingerprint, JudgeFingerprint};
+use crate::judge::fingerprint::{ClipFingerprint, Fingerprint, JudgeFingerprint, clip_named};
 
 /// The form written here.
 const VERSION: u32 = 1;
@@ -53,8 +52,7 @@ pub fn read(path: &Path) -> Result<Fingerprint, String> {
         return Err(format!("has version {}, and this program writes and reads {VERSION}", file.version));
     }
     let clip = |clip: Clip| {
-        const ALL: [CanaryClip; 3] = [CanaryClip::Still, CanaryClip::Speech, CanaryClip::Moving];
-        let known = ALL.into_iter().find(|known| known.as_str() == clip.name);
+        let known = clip_named(&clip.name);
         let Clip { sha256, log_odds, spread, .. } = clip;
         let known = known.ok_or_else(|| format!("names a clip \"{}\" that this program does not have", clip.name))?;
         Ok(ClipFingerprint { clip: known, sha256, log_odds, spread })
@@ -99,6 +97,7 @@ pub fn text(fingerprint: &Fingerprint) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::judge::canary::CanaryClip;
 
     fn example() -> Fingerprint {
         let clip =

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use url::{Host, Url};
+use url::Url;
 
 use super::problem::{Place, Problems};
 use super::raw::{Medium, Profile, RawJudge, table_name};
@@ -279,7 +279,7 @@ fn check_url(typed: &Secret, key: &str, allow_http: bool, place: &Place, problem
     if path.ends_with("/chat/completions") {
         wrong("is the address of one call", "leave /chat/completions out: it is added");
     }
-    if url.scheme() == "http" && !is_loopback(&url) && !allow_http {
+    if url.scheme() == "http" && !super::is_here(&url) && !allow_http {
         let host = url.host_str().unwrap_or_default();
         wrong(
             &format!("would send media in plain http to {host}"),
@@ -290,20 +290,9 @@ fn check_url(typed: &Secret, key: &str, allow_http: bool, place: &Place, problem
     fine.then_some(url)
 }
 
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
-}
-
 fn read_key(variable: &str, place: &Place, env: Env<'_>, problems: &mut Problems) -> Option<Secret> {
     let key = "api_key_env";
-    let is_name = variable.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-        && variable.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-    if !is_name {
+    if !super::is_variable(variable) {
         // Not shown: it may be the key itself, typed in the wrong place.
         problems.push(
             place,

@@ -223,6 +223,24 @@ pub fn config_schema() -> serde_json::Value {
     schemars::schema_for!(RawConfig).to_value()
 }
 
+/// Whether this may be the name of an environment variable.
+fn is_variable(name: &str) -> bool {
+    name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+}
+
+/// Whether an address is this machine's own. The parts of unknown schemes are all names, so an address may stand as one.
+fn is_here(url: &url::Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => {
+            name.eq_ignore_ascii_case("localhost") || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        }
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
 fn dir_of(file: Option<&Path>) -> PathBuf {
     file.and_then(Path::parent).map(Path::to_owned).unwrap_or_default()
 }

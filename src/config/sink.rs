@@ -295,24 +295,14 @@ fn mqtt(raw: &RawSink, url: &Url, place: &Place, env: Env<'_>, problems: &mut Pr
 }
 
 fn check_plain(plain: bool, url: &Url, raw: &RawSink, place: &Place, problems: &mut Problems) {
-    let here = match url.host() {
-        Some(Host::Domain(name)) => {
-            name.eq_ignore_ascii_case("localhost") || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
-        }
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => true,
-    };
-    if plain && !here && !raw.allow_plain.unwrap_or(false) {
+    if plain && !super::is_here(url) && !raw.allow_plain.unwrap_or(false) {
         let what = format!("would send what is said of people unencrypted to {}", url.host_str().unwrap_or_default());
         problems.push(place, "url", what, "use https or mqtts, or set allow_plain = true in this [[sink]]");
     }
 }
 
 fn variable_of(name: &str, key: &str, place: &Place, env: Env<'_>, problems: &mut Problems) -> Option<Secret> {
-    let is_name = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-        && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-    if !is_name {
+    if !super::is_variable(name) {
         // Not shown: it may be the secret itself, typed in the wrong place.
         let remedy = "give the variable's name, not what it holds";
         problems.push(place, key, "is no name of an environment variable", remedy);

@@ -43,26 +43,27 @@ pub async fn ask(judge: &Judge, asking: Asking<'_>) -> (Vec<Check>, Option<Judge
     let config = judge.config();
     let group = format!("judge {}", config.name);
     let tell = |what: &str| (asking.tell)(&format!("{group}: {what}"));
+    let failed = |checks: &[Check]| checks.iter().any(|check| check.status == super::Status::Failed);
     let mut checks = Vec::new();
     let mut server = None;
-    let mut fit = true;
     for replica in judge.replicas() {
         tell(&format!("asking {}", replica.base_url()));
         let (more, said) = look(&group, config, replica).await;
-        fit &= more.iter().all(|check| check.status != super::Status::Failed);
         checks.extend(more);
         server = server.or(said);
     }
-    if !fit {
+    if failed(&checks) {
         return (checks, None);
     }
     tell("one answer to warm up");
     checks.push(verdict(&group, judge, asking.clips).await);
     let which = clips_wanted(asking.panel, config.accepts);
-    if !which.is_empty() {
+    let examined = if which.is_empty() {
+        Vec::new()
+    } else {
         tell("the canary: up to five built-in clips, five times each");
-    }
-    let examined = if which.is_empty() { Vec::new() } else { examine_all(judge, asking.clips, &which, REPEATS).await };
+        examine_all(judge, asking.clips, &which, REPEATS).await
+    };
     if asking.panel.canary {
         checks.extend(canary(&group, config, &examined));
     } else {
@@ -70,7 +71,7 @@ pub async fn ask(judge: &Judge, asking: Asking<'_>) -> (Vec<Check>, Option<Judge
         checks.push(Check::warning(&group, "canary", "not asked: nothing is known of its ears and eyes", remedy));
     }
     // What no replica or not every one answered, or answered differently, is nothing to compare with later.
-    let fit = asking.panel.canary && checks.iter().all(|check| check.status != super::Status::Failed);
+    let fit = asking.panel.canary && !failed(&checks);
     let heard = pooled(&examined);
     if let Some((path, fingerprint)) = &asking.panel.fingerprint
         && let Some(saved) = fingerprint.judge(&config.name)

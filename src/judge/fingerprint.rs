@@ -63,6 +63,12 @@ pub fn clips_of(accepts: Accepts) -> Vec<CanaryClip> {
     all.into_iter().filter_map(|(asked, clip)| asked.then_some(clip)).collect()
 }
 
+/// The clip of a fingerprint of this name.
+#[must_use]
+pub fn clip_named(name: &str) -> Option<CanaryClip> {
+    clips_of(Accepts { video: true, audio: true }).into_iter().find(|clip| clip.as_str() == name)
+}
+
 /// SHA-256, hexadecimal, of everything a judge is told in words.
 #[must_use]
 pub fn prompt_hash(config: &JudgeConfig) -> String {

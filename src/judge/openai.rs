@@ -29,6 +29,7 @@ use attempt::Attempt;
 use choose::{Nobody, Replicas, Tried};
 pub use client::SetupError;
 pub(super) use client::Shared;
+pub(crate) use client::{bare, root_cause};
 pub(super) use endpoint::Endpoint;
 use endpoint::Leave;
 pub use examine::examine;
@@ -254,8 +255,8 @@ impl Judge {
             }
             let now = Instant::now();
             let (first_pause, longest) = BACKOFF;
-            let ceiling = first_pause.saturating_mul(1 << progress.attempts.saturating_sub(1).min(10)).min(longest);
-            let jitter = ceiling.mul_f64(rand::random_range(0.0..=1.0));
+            let tries = progress.attempts.saturating_sub(1);
+            let jitter = crate::time::backoff(first_pause, longest, tries, rand::random_range(0.0..=1.0));
             let resume = match failure.retry {
                 Retry::No => {
                     self.name_host(index, &mut failure);

@@ -6,7 +6,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::RunError;
 use crate::alert::Actor;
-use crate::config::{Rule, SourceConfig};
+use crate::config::{Config, Rule, SourceConfig};
 use crate::judge::panel::Panel;
 
 /// Commands that may wait until they are obeyed; who has more to say waits too.
@@ -18,6 +18,7 @@ pub struct Control {
     commands: mpsc::Sender<Command>,
     panel: watch::Receiver<Option<Arc<Panel>>>,
     begun: watch::Receiver<bool>,
+    config: watch::Receiver<Option<Arc<Config>>>,
 }
 
 /// The other end of [`Control`], for [`run_controlled`](super::run_controlled).
@@ -28,6 +29,8 @@ pub struct Commands {
     pub(super) panel: watch::Sender<Option<Arc<Panel>>>,
     /// Whether judges were examined and sources started.
     pub(super) begun: watch::Sender<bool>,
+    /// The configuration in force.
+    pub(super) config: watch::Sender<Option<Arc<Config>>>,
 }
 
 /// Of a source that is added by command. It has exactly one session: when that ends (a long gap, its longest time, the end of the
@@ -90,7 +93,8 @@ pub fn control() -> (Control, Commands) {
     let (commands, asked) = mpsc::channel(WAITING);
     let (judging, panel) = watch::channel(None);
     let (beginning, begun) = watch::channel(false);
-    (Control { commands, panel, begun }, Commands { asked, panel: judging, begun: beginning })
+    let (taken, config) = watch::channel(None);
+    (Control { commands, panel, begun, config }, Commands { asked, panel: judging, begun: beginning, config: taken })
 }
 
 impl Control {
@@ -160,6 +164,12 @@ impl Control {
     #[must_use]
     pub fn panel(&self) -> watch::Receiver<Option<Arc<Panel>>> {
         self.panel.clone()
+    }
+
+    /// The configuration in force, which is not one that was read again and could not be run. None: the watch has not begun yet.
+    #[must_use]
+    pub fn config(&self) -> Option<Arc<Config>> {
+        self.config.borrow().clone()
     }
 
     /// Whether the watch has begun: the judges were examined, the configured sources were started.

@@ -84,7 +84,7 @@ pub(super) fn cut_by_order(
     let (mut out, mut lost, mut finish) = (Vec::new(), false, None);
     let played = play(spec, retry, stop, |message| {
         let mut listening = true;
-        while let Some(order) = orders().filter(|_| listening) {
+        while listening && let Some(order) = orders() {
             match order {
                 Order::Replan(Replan { cutting, stills }) => {
                     timeline.replan(cutting, stills.map(|stills| keep(&spec.name, stills)));

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use super::control::{Command, ControlError, SessionOptions};
 use super::cut::Order;
-use super::member::{Member, Ready, unknown};
+use super::member::{Member, Ready};
 use super::prepare::Shared;
 use super::{Change, RunError};
 use crate::alert::Event;
@@ -62,8 +62,7 @@ impl Fleet {
         let shared = self.shared.anew(config)?;
         let mut ready = Vec::new();
         for source in &config.sources {
-            let same = |member: &Member| !member.ordered && member.is_running() && member.config == *source;
-            let goes_on = self.members.get(&source.name).is_some_and(same);
+            let goes_on = self.members.get(&source.name).is_some_and(|member| member.goes_on(source));
             let over = !self.members.contains_key(&source.name) && self.done.get(&source.name) == Some(source);
             if !goes_on && !over {
                 ready.push(Ready::configured(source, config, &shared)?);
@@ -81,7 +80,7 @@ impl Fleet {
         for (name, member) in &mut self.members {
             match config.sources.iter().find(|source| source.name == *name) {
                 _ if member.ordered => member.next = None,
-                Some(source) if member.is_running() && member.config == *source => {
+                Some(source) if member.goes_on(source) => {
                     change.kept += 1;
                     member.replan(self.shared.plan(member.live, config));
                 }
@@ -122,33 +121,32 @@ impl Fleet {
                 let (source, options) = *asked;
                 let _ = reply.send(self.add(&source, options));
             }
-            Command::Pause(name, by, reply) => match self.members.get(&name) {
-                Some(member) => member.order(Order::Pause(by, reply)),
-                None => unknown(name, reply),
+            Command::Pause(name, by, reply) => match self.member(&name) {
+                Ok(member) => member.order(Order::Pause(by, reply)),
+                Err(error) => drop(reply.send(Err(error))),
             },
-            Command::Resume(name, by, reply) => match self.members.get(&name) {
-                Some(member) => member.order(Order::Resume(by, reply)),
-                None => unknown(name, reply),
+            Command::Resume(name, by, reply) => match self.member(&name) {
+                Ok(member) => member.order(Order::Resume(by, reply)),
+                Err(error) => drop(reply.send(Err(error))),
             },
-            Command::End(name, reply) => match self.members.get_mut(&name) {
-                Some(member) => {
+            Command::End(name, reply) => {
+                let _ = reply.send(self.member(&name).map(|member| {
                     member.dismiss();
-                    let _ = reply.send(Ok(member.over()));
-                }
-                None => unknown(name, reply),
-            },
-            Command::Await(name, reply) => match self.members.get(&name) {
-                Some(member) => drop(reply.send(Ok(member.over()))),
-                None => unknown(name, reply),
-            },
-            Command::Withdraw(name, by, reply) => match self.members.get_mut(&name) {
-                Some(member) => {
+                    member.over()
+                }));
+            }
+            Command::Await(name, reply) => drop(reply.send(self.member(&name).map(|member| member.over()))),
+            Command::Withdraw(name, by, reply) => {
+                let _ = reply.send(self.member(&name).map(|member| {
                     member.dismiss();
-                    let _ = reply.send(Ok(member.withdraw(by)));
-                }
-                None => unknown(name, reply),
-            },
+                    member.withdraw(by)
+                }));
+            }
         }
+    }
+
+    fn member(&mut self, name: &Arc<str>) -> Result<&mut Member, ControlError> {
+        self.members.get_mut(name).ok_or_else(|| ControlError::Unknown(Arc::clone(name)))
     }
 
     fn add(&mut self, source: &SourceConfig, options: SessionOptions) -> Result<(), ControlError> {

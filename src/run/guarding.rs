@@ -40,32 +40,32 @@ impl Guarding {
 
     /// Examines a panel, says who failed, and looks after it from then on. Nothing should be judged before this returns.
     pub async fn begin(mut self, panel: Arc<Panel>, config: &Config) -> Result<Guarded, RunError> {
-        if !asks(config) {
-            return Ok(self.spawn(panel, None, false));
-        }
         let mut guard = self.guard(&panel, config).await?;
-        self.tell(&panel, guard.start().await).await;
-        Ok(self.spawn(panel, Some(guard), false))
+        if let Some(guard) = &mut guard {
+            self.tell(&panel, guard.start().await).await;
+        }
+        Ok(self.spawn(panel, guard, false))
     }
 
     /// The same while sessions go on; a judge counts as unproven until it is examined.
     pub async fn begin_meanwhile(self, panel: Arc<Panel>, config: &Config) -> Result<Guarded, RunError> {
-        if !asks(config) {
-            return Ok(self.spawn(panel, None, false));
-        }
         // At once, and whatever comes of the guard: sessions may begin meanwhile.
         if config.panel.canary {
             (0..panel.judges().len()).for_each(|judge| panel.set_proof(judge, Proof::Unproven));
         }
         let guard = self.guard(&panel, config).await?;
-        Ok(self.spawn(panel, Some(guard), true))
+        Ok(self.spawn(panel, guard, true))
     }
 
-    async fn guard(&self, panel: &Arc<Panel>, config: &Config) -> Result<Guard, RunError> {
+    /// None: judges are never asked about the built-in clips, which are some work to encode.
+    async fn guard(&self, panel: &Arc<Panel>, config: &Config) -> Result<Option<Guard>, RunError> {
+        if !config.panel.canary && config.panel.fingerprint.is_none() {
+            return Ok(None);
+        }
         let sizes: BTreeSet<u32> = panel.judges().iter().map(|judge| judge.config().max_pixels).collect();
         let codec = config.window.clip_codec;
         let clips = blocking(move || Clips::build(codec, &sizes)).await.unwrap_or(Err(EncodeError::Pipeline))?;
-        Guard::new(Arc::clone(panel), clips, &config.panel).map_err(RunError::Fingerprint)
+        Guard::new(Arc::clone(panel), clips, &config.panel).map(Some).map_err(RunError::Fingerprint)
     }
 
     fn spawn(mut self, panel: Arc<Panel>, guard: Option<Guard>, begin: bool) -> Guarded {
@@ -134,9 +134,4 @@ fn standing(panel: &Panel, proof: Proof) -> (JudgeState, &'static str) {
         Proof::Unproven => (JudgeState::Unproven, "its votes are flagged as unproven"),
         Proof::Proven | Proof::NotChecked => (JudgeState::Healthy, "it votes"),
     }
-}
-
-/// Whether judges are asked about the built-in clips at all, which are some work to encode.
-fn asks(config: &Config) -> bool {
-    config.panel.canary || config.panel.fingerprint.is_some()
 }

@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
-use super::control::{ControlError, Over, Reply, SessionOptions, Withdrawn};
+use super::control::{ControlError, Over, SessionOptions, Withdrawn};
 use super::cut::{Order, Replan, cut_by_order};
 use super::prepare::{Shared, ordered, spec};
 use super::{CUTS_OF_A_CAMERA, CUTS_OF_A_FILE, FromSource, GRACE, Item, RunError};
@@ -108,8 +108,7 @@ impl Member {
         watcher.id = id;
         watcher.withdrawal = Some(Withdrawal::new(withdrawing.clone(), done));
         let (here, gone) = oneshot::channel::<Infallible>();
-        let mut thread =
-            Thread { spec, plan, stills: Some(stills), plans: replans, orders: asked, withdrawing, ordered, stop };
+        let thread = Thread { spec, plan, stills, plans: replans, orders: asked, withdrawing, ordered, stop };
         std::thread::Builder::new().name(format!("cut:{name}")).spawn(move || {
             let _here = here;
             thread.run(items);
@@ -142,6 +141,11 @@ impl Member {
     /// It was not stopped.
     pub fn is_running(&self) -> bool {
         self.running.is_some()
+    }
+
+    /// It is this configured source, and goes on with another configuration that has it.
+    pub fn goes_on(&self, source: &SourceConfig) -> bool {
+        !self.ordered && self.running.is_some() && self.config == *source
     }
 
     /// Its next sessions begin with this.
@@ -194,7 +198,7 @@ impl Member {
 struct Thread {
     spec: Spec,
     plan: Arc<Plan>,
-    stills: Option<StillEncoder>,
+    stills: StillEncoder,
     plans: watch::Receiver<Arc<Plan>>,
     orders: Receiver<Order>,
     withdrawing: watch::Receiver<Option<Actor>>,
@@ -203,9 +207,8 @@ struct Thread {
 }
 
 impl Thread {
-    fn run(&mut self, items: mpsc::Sender<Item>) {
-        let Some(stills) = self.stills.take() else { return };
-        let Self { spec, plan, plans, orders, withdrawing, ordered, stop, .. } = self;
+    fn run(self, items: mpsc::Sender<Item>) {
+        let Self { spec, plan, stills, mut plans, orders, withdrawing, ordered, stop } = self;
         let pending: RefCell<Option<Arc<Plan>>> = RefCell::new(None);
         let mut pictures = (plan.max_pixels, plan.jpeg_quality);
         let mut replan = || {
@@ -236,7 +239,7 @@ impl Thread {
         };
         // Closed once it is released: that says so.
         let (mut items, mut over) = (Some(items), false);
-        cut_by_order(spec, &Retry::default(), plan.cutting, stills, obey, stop, |message| {
+        cut_by_order(&spec, &Retry::default(), plan.cutting, stills, obey, &stop, |message| {
             let Some(sender) = &items else { return false };
             let say = |item| sender.blocking_send(item).is_ok();
             match message {
@@ -248,7 +251,7 @@ impl Thread {
                 FromSource::Cut(Cut::SessionBegan, _) if pending.borrow().is_some() => {
                     pending.take().is_some_and(|plan| say(Item::Plan(plan))) && say(Item::From(message))
                 }
-                FromSource::Cut(Cut::SessionEnded { .. }, _) if *ordered => {
+                FromSource::Cut(Cut::SessionEnded { .. }, _) if ordered => {
                     over = say(Item::From(message));
                     false
                 }
@@ -265,9 +268,4 @@ impl Thread {
             let _ = items.blocking_send(Item::From(FromSource::Finished(finish)));
         }
     }
-}
-
-/// Where a command for a source that is not there is answered.
-pub(super) fn unknown<T>(name: Arc<str>, reply: Reply<T>) {
-    let _ = reply.send(Err(ControlError::Unknown(name)));
 }

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tower_governor::GovernorLayer;
 use tower_governor::governor::GovernorConfigBuilder;
@@ -81,7 +81,7 @@ pub struct Listening {
 /// Something that is needed before anything runs is not there.
 pub async fn serve(
     config: Config,
-    mut anew: mpsc::Receiver<Config>,
+    anew: mpsc::Receiver<Config>,
     listening: oneshot::Sender<Listening>,
     stop: impl Future<Output = ()>,
 ) -> Result<Outcome, ServeError> {
@@ -100,9 +100,14 @@ pub async fn serve(
         .await
         .map_err(|error| ServeError::Listen(server.media_listen, error))?;
     let journal = super::journal::journal(&config.journal, &config.sinks)?;
-    let (current, configs) = watch::channel(Arc::new(config.clone()));
     let (control, commands) = control();
-    let service = Arc::new(Service::new(configs, public_url.clone(), control, journal.clone(), Some(whip.clone())));
+    let service = Arc::new(Service::new(
+        Arc::new(config.clone()),
+        public_url.clone(),
+        control,
+        journal.clone(),
+        Some(whip.clone()),
+    ));
 
     let mut tasks = JoinSet::new();
     let sinks = Sinks::start(&journal, &config.sinks)?;
@@ -110,7 +115,7 @@ pub async fn serve(
     let hub = tokio::spawn(hub(told, Arc::clone(&service)));
     let handle = Handle::new();
     // A burst is a page with all its files, or a script that catches up.
-    let a_second = server.requests_per_second.max(1);
+    let a_second = server.requests_per_second;
     let limit = GovernorConfigBuilder::default()
         .period(Duration::from_secs(1) / a_second)
         .burst_size(a_second.saturating_mul(BURST))
@@ -122,23 +127,13 @@ pub async fn serve(
     tasks.spawn(tidy(Arc::clone(&service), move || limit.limiter().retain_recent()));
     let _ = listening.send(Listening { api: address, public_url, media: whip.addresses().to_vec() });
 
-    // The pages read the same configuration as the watch.
-    let (pass, passed) = mpsc::channel(1);
-    tasks.spawn(async move {
-        while let Some(config) = anew.recv().await {
-            current.send_replace(Arc::new(config.clone()));
-            if pass.send(config).await.is_err() {
-                return;
-            }
-        }
-    });
     let stopping = async {
         stop.await;
         // Nothing new comes in from here on.
         handle.graceful_shutdown(Some(LAST_REQUESTS));
         whip.close_all().await;
     };
-    let outcome = run_controlled(&config, passed, commands, events, stopping).await;
+    let outcome = run_controlled(&config, anew, commands, events, stopping).await;
     // It ends with the watch, which had the last sender.
     let _ = hub.await;
     drop(tasks);

@@ -95,10 +95,11 @@ async fn serve(hub: &Hub, sockets: &[UdpSocket]) {
         let wait = deadline.map_or(Duration::from_secs(60), |at| at.saturating_duration_since(monotonic()));
         tokio::select! {
             _ = select_all(sockets.iter().map(|socket| Box::pin(socket.readable()))) => {
+                let mut peers = hub.peers.lock().await;
                 for (number, socket) in sockets.iter().enumerate() {
                     for _ in 0..AT_ONCE {
                         let Ok((length, from)) = socket.try_recv_from(&mut datagram) else { break };
-                        hub.peers.lock().await.receive(monotonic(), number, from, &datagram[..length]);
+                        peers.receive(monotonic(), number, from, &datagram[..length]);
                     }
                 }
             }

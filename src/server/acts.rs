@@ -16,6 +16,7 @@ use super::{Service, hold};
 use crate::alert::EventKind;
 use crate::alert::event::rfc3339;
 use crate::alert::journal::{Receipt, Role, SessionState};
+use crate::record::Records;
 use crate::run::ControlError;
 use crate::time::wall;
 
@@ -35,6 +36,17 @@ impl Service {
         }
         let view = self.view(id).await?;
         Err(Problem::conflict(format!("the session is {}: nothing can be changed in it any more", view.own.state)))
+    }
+
+    /// Deletes clips that were recorded of a session, which the watch does itself only while the session runs.
+    async fn remove_clips(&self, id: &str) -> Result<(), Problem> {
+        let Some(dir) = self.config().record.clone() else { return Ok(()) };
+        let session = id.to_owned();
+        let removed = crate::run::blocking(move || Records::remove_from(&dir, &session)).await;
+        match removed.unwrap_or(Ok(false)) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(ControlError::NotDeleted(error.to_string().into()).into()),
+        }
     }
 
     /// Stops looking, or goes on.
@@ -229,12 +241,14 @@ pub(super) async fn withdraw(
     }
     hold(&service.live).forget(&id);
     service.closed(&id).await;
+    let removed = service.remove_clips(&id).await;
     let receipt = service.journal.withdraw(&id, caller.actor(), wall()).await?;
     service.audit(&caller, "withdrew the consent", Some(&id)).await;
-    match left {
-        Some(error) => Err(error.into()),
-        None => Ok(Json(receipt.into())),
+    if let Some(error) = left {
+        return Err(error.into());
     }
+    removed?;
+    Ok(Json(receipt.into()))
 }
 
 /// The receipt of a withdrawal.

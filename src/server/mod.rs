@@ -38,7 +38,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, HeaderValue, Method, Uri, header};
 use serde_json::Value;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::broadcast;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 use utoipa::OpenApi as _;
@@ -73,7 +73,8 @@ type ReadBy = (String, &'static str, Option<String>);
 
 /// What all handlers share.
 pub struct Service {
-    config: watch::Receiver<Arc<Config>>,
+    /// As it was at the start.
+    config: Arc<Config>,
     /// Where browsers reach the service.
     public_url: String,
     control: Control,
@@ -104,7 +105,7 @@ impl Service {
     /// A service over a watch and a journal, which browsers reach at `public_url`. `whip` is None where no browser can join.
     #[must_use]
     pub fn new(
-        config: watch::Receiver<Arc<Config>>,
+        config: Arc<Config>,
         public_url: String,
         control: Control,
         journal: Journal,
@@ -169,7 +170,7 @@ impl Service {
 
     /// What a source is called in metrics: a configured one by its name, all others alike, so that they stay few.
     fn metric_name<'a>(&self, source: &'a str) -> &'a str {
-        if self.config.borrow().sources.iter().any(|known| &*known.name == source) { source } else { ADDED }
+        if self.config().sources.iter().any(|known| &*known.name == source) { source } else { ADDED }
     }
 
     /// What metrics say of now.
@@ -211,12 +212,13 @@ impl Service {
         }
     }
 
+    /// The configuration in force.
     fn config(&self) -> Arc<Config> {
-        Arc::clone(&self.config.borrow())
+        self.control.config().unwrap_or_else(|| Arc::clone(&self.config))
     }
 
     fn behind_proxy(&self) -> bool {
-        self.config.borrow().server.behind_proxy
+        self.config.server.behind_proxy
     }
 
     /// Asks the journal, which is blocking work.

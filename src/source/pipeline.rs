@@ -173,6 +173,9 @@ pub(super) fn connect(spec: &Spec, shared: &Arc<Shared>) -> Result<Connection, S
         if element.factory().is_some_and(|f| f.name().starts_with("avdec_")) && element.has_property("max-threads") {
             element.set_property("max-threads", 1i32);
         }
+        if element.factory().is_some_and(|f| f.name() == "vp8dec") {
+            element.set_property("threads", 1u32);
+        }
     });
     let description = &spec.description;
     let Some(source) = &description.source else {

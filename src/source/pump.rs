@@ -15,7 +15,7 @@ use super::coded::begins_anew;
 use super::diagnose::diagnose;
 use super::pipeline::{Connection, Shared, connect};
 use super::pushed::{Codec, Common, Feed, Pushed};
-use super::{Finish, Incoming, Loss, Retry, SourceError, Spec};
+use super::{Description, Finish, Incoming, Loss, Retry, SourceError, Spec};
 use crate::time::{MediaTime, monotonic};
 use crate::window::Stream;
 
@@ -82,17 +82,22 @@ fn connections(spec: &Spec, feed: &Feed, retry: &Retry, shared: &Arc<Shared>) ->
         let mut own = spec.clone();
         own.description.video = own.description.video.filter(|_| began.video.is_some());
         own.description.audio = own.description.audio.filter(|_| began.audio.is_some());
-        let ended = match connect(&own, shared) {
-            Ok(connection) => {
-                let ended = Pump::new(&connection, began).map(|pump| pump.run(spec, feed, retry, shared));
-                connection.close(shared).wait(CLOSING);
-                ended.unwrap_or_else(|error| Ended::Failed(error.to_string()))
-            }
+        let pumped = connect(&own, shared).and_then(|connection| {
+            let pump = Pump::new(&connection, &own.description, began);
+            let ended = pump.map(|pump| pump.run(spec, feed, retry, shared));
+            connection.close(shared).wait(CLOSING);
+            ended
+        });
+        let ended = match pumped {
+            Ok(ended) => ended,
             Err(error @ (SourceError::Gstreamer(_) | SourceError::Description { .. })) => {
                 return finish(false, Some(error));
             }
             Err(error) => Ended::Failed(error.to_string()),
         };
+        if shared.silent_for().is_some() {
+            failures = 0;
+        }
         let mut wait = Duration::ZERO;
         let reason = match ended {
             Ended::Stopped => return finish(false, None),
@@ -106,7 +111,7 @@ fn connections(spec: &Spec, feed: &Feed, retry: &Retry, shared: &Arc<Shared>) ->
                 // The same connection again, from the next picture that a decoder can begin with.
                 next = Some(began);
                 wait = retry.wait(failures);
-                failures += 1;
+                failures = failures.saturating_add(1);
                 reason
             }
         };
@@ -148,14 +153,11 @@ struct Pump<'a> {
 }
 
 impl<'a> Pump<'a> {
-    fn new(connection: &'a Connection, codecs: Began) -> Result<Self, SourceError> {
+    fn new(connection: &'a Connection, description: &Description, codecs: Began) -> Result<Self, SourceError> {
         let input = |name: &str, codec: Option<Codec>| {
             let Some(codec) = codec else { return Ok(None) };
-            let input = connection.pipeline.by_name(name).and_downcast::<app::AppSrc>();
-            let input = input.ok_or_else(|| SourceError::Description {
-                origin: "pipelines/pushed.gst".into(),
-                reason: format!("no appsrc is named {name}"),
-            })?;
+            let input = description.element(connection.pipeline.upcast_ref(), name)?.downcast::<app::AppSrc>();
+            let input = input.map_err(|_| SourceError::Gstreamer(format!("{name} is no appsrc")))?;
             input.set_caps(Some(&format(codec)));
             Ok(Some(input))
         };
@@ -164,9 +166,6 @@ impl<'a> Pump<'a> {
             // What a decoder had to make up for missing data is no picture.
             if element.has_property_with_type("output-corrupt", bool::static_type()) {
                 element.set_property("output-corrupt", false);
-            }
-            if element.factory().is_some_and(|factory| factory.name() == "vp8dec") {
-                element.set_property("threads", 1u32);
             }
         });
         Ok(Self { connection, codecs, video, audio, awaits_key: true, away: false })
@@ -263,14 +262,13 @@ impl<'a> Pump<'a> {
     }
 
     fn failure(&self, spec: &Spec) -> Option<String> {
-        if self.connection.starting.as_ref().and_then(super::state::Change::result) == Some(false) {
-            return Some("GStreamer did not start".into());
-        }
+        // Asked for before the messages are, so that none of a failed start is missed.
+        let refused = self.connection.starting.as_ref().and_then(super::state::Change::result) == Some(false);
         while let Some(message) = self.connection.bus.pop() {
             if let gst::MessageView::Error(error) = message.view() {
                 return Some(diagnose(&spec.location, error).reason);
             }
         }
-        None
+        refused.then(|| "GStreamer did not start".into())
     }
 }

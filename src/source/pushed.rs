@@ -32,18 +32,6 @@ pub enum Codec {
     Opus,
 }
 
-impl Codec {
-    /// Its usual name.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::H264 => "H.264",
-            Self::Vp8 => "VP8",
-            Self::Opus => "Opus",
-        }
-    }
-}
-
 /// What is pushed into a source, in order.
 pub enum Pushed {
     /// Somebody joined, with these streams. Media of a former connection is not wanted any more.

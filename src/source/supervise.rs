@@ -13,7 +13,7 @@ use super::diagnose::{DISTRUSTED, Failure, diagnose};
 use super::pipeline::{Connection, SOUND_BRANCH, Shared, connect};
 use super::state::Change;
 use super::{Finish, Incoming, Location, Loss, SourceError, Spec};
-use crate::time::{MediaTime, monotonic};
+use crate::time::{MediaTime, backoff, monotonic};
 
 /// How a lost camera is retried.
 #[derive(Clone, Copy, Debug)]
@@ -43,10 +43,9 @@ impl Default for Retry {
 }
 
 impl Retry {
-    /// Full jitter (Brooker, "Exponential Backoff And Jitter"): anything up to the doubled bound.
+    /// Full jitter, and never none at all.
     pub(super) fn wait(&self, tries: u32) -> Duration {
-        let bound = self.first.saturating_mul(1 << tries.min(16)).min(self.longest);
-        bound.mul_f64(rand::rng().random_range(0.05..=1.0))
+        backoff(self.first, self.longest, tries, rand::rng().random_range(0.05..=1.0))
     }
 }
 

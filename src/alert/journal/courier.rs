@@ -75,9 +75,8 @@ impl Courier {
     /// The file cannot be read.
     pub async fn refill(&self) -> Result<bool, JournalError> {
         let Some(after) = self.lane(|lane| lane.outbox.wants_more()).flatten() else { return Ok(true) };
-        let (reader, sink) = (self.reader.clone(), Arc::clone(&self.sink));
-        let read = crate::run::blocking(move || reader.pending(&sink, after, MOST)).await;
-        let items: Vec<Item> = read.unwrap_or(Err(JournalError::Closed))?;
+        let sink = Arc::clone(&self.sink);
+        let items: Vec<Item> = self.reader.ask(move |reader| reader.pending(&sink, after, MOST)).await?;
         let (some, all) = (!items.is_empty(), items.len() < MOST);
         let mut state = self.shared.lock();
         // Read before it was withdrawn.

@@ -232,9 +232,7 @@ impl Journal {
     /// The file cannot be read.
     pub async fn token(&self, presented: &str, now: Timestamp) -> Result<Option<Token>, JournalError> {
         let Some(hash) = hash_of(presented) else { return Ok(None) };
-        let reader = self.reader();
-        let found = crate::run::blocking(move || reader.token(&hash)).await;
-        let token = found.unwrap_or(Err(JournalError::Closed))?;
+        let token = self.reader().ask(move |reader| reader.token(&hash)).await?;
         Ok(token.filter(|token| token.expires.is_none_or(|at| now < at)))
     }
 
@@ -243,8 +241,7 @@ impl Journal {
     /// # Errors
     /// The file cannot be read.
     pub async fn tokens(&self) -> Result<Vec<Token>, JournalError> {
-        let reader = self.reader();
-        crate::run::blocking(move || reader.tokens()).await.unwrap_or(Err(JournalError::Closed))
+        self.reader().ask(Reader::tokens).await
     }
 
     /// Takes a token away. False: there is none of this name.

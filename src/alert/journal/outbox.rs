@@ -12,6 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::types::DeliveryState;
 use crate::alert::event::TYPES;
+use crate::time::backoff;
 
 /// The longest wait between two attempts.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
@@ -292,8 +293,7 @@ impl Outbox {
 
 /// Full jitter: any time up to twice as long as the last, up to the longest.
 fn after(now: Timestamp, failures: u32, chance: f64) -> Timestamp {
-    let longest = Duration::from_secs(1).saturating_mul(1 << failures.min(6)).min(LONGEST_WAIT);
-    now.saturating_add(longest.mul_f64(chance.clamp(0.0, 1.0))).unwrap_or(now)
+    now.saturating_add(backoff(Duration::from_secs(1), LONGEST_WAIT, failures, chance)).unwrap_or(now)
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn new(seq: u64, event: Event, routes: &[Route]) -> Self {
+    pub(super) fn new<'a>(seq: u64, event: Event, routes: impl Iterator<Item = &'a Route>) -> Self {
         let cloud = CloudEvent::from(&event);
         let (id, kind) = (cloud.id.clone(), cloud.kind);
         let json = |cloud: &CloudEvent| Arc::from(serde_json::to_string(cloud).unwrap_or_default());
@@ -46,7 +46,7 @@ impl Entry {
         };
         // Who has to hear of a withdrawal is known only when it is carried out.
         let withdrawn = matches!(event.kind, EventKind::SessionWithdrawn(_));
-        let wanting = routes.iter().filter(|route| !withdrawn && route.wants(kind));
+        let wanting = routes.filter(|route| !withdrawn && route.wants(kind));
         let sinks = wanting.map(|route| Arc::clone(&route.sink)).collect();
         Self { seq, event, id, kind, json, undurable, sinks }
     }
@@ -201,8 +201,7 @@ impl State {
     fn number(&mut self, event: Event) -> Arc<Entry> {
         let seq = self.next_seq;
         self.next_seq += 1;
-        let routes: Vec<Route> = self.lanes.iter().map(|lane| lane.route.clone()).collect();
-        Arc::new(Entry::new(seq, event, &routes))
+        Arc::new(Entry::new(seq, event, self.lanes.iter().map(|lane| &lane.route)))
     }
 
     /// Hands all events up to `last` to their sinks, in order, those that were handed before left out.

@@ -122,7 +122,7 @@ impl Reader {
         limit: usize,
     ) -> Result<Vec<(u64, Arc<str>)>, JournalError> {
         // First what is in memory, so that nothing is missed that is written in between.
-        let waiting = self.unwritten(session, seq, kinds);
+        let waiting = self.unwritten(session, seq, kinds, limit);
         let mut values: Vec<Value> = vec![number(seq), Value::Integer(int(limit))];
         let mut which = String::new();
         if let Some(session) = session {
@@ -153,7 +153,16 @@ impl Reader {
         Ok(events)
     }
 
-    fn unwritten(&self, session: Option<&str>, seq: u64, kinds: &[&str]) -> Vec<(u64, Arc<str>)> {
+    /// Asks where that may block.
+    pub(super) async fn ask<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&Self) -> Result<T, JournalError> + Send + 'static,
+    ) -> Result<T, JournalError> {
+        let reader = self.clone();
+        crate::run::blocking(move || ask(&reader)).await.unwrap_or(Err(JournalError::Closed))
+    }
+
+    fn unwritten(&self, session: Option<&str>, seq: u64, kinds: &[&str], limit: usize) -> Vec<(u64, Arc<str>)> {
         let Some(shared) = &self.shared else { return Vec::new() };
         let state = shared.lock();
         let entries = state.unwritten.range(seq + 1..).map(|(_, entry)| entry);
@@ -161,6 +170,7 @@ impl Reader {
             .filter(|entry| session.is_none() || entry.event.session.as_deref() == session)
             .filter(|entry| kinds.is_empty() || kinds.iter().any(|kind| entry.kind.starts_with(kind)))
             .map(|entry| (entry.seq, Arc::clone(&entry.undurable)))
+            .take(limit)
             .collect()
     }
 
@@ -169,7 +179,7 @@ impl Reader {
     /// # Errors
     /// The file cannot be read.
     pub fn last_event(&self, session: &str, kinds: &[&str]) -> Result<Option<(u64, Arc<str>)>, JournalError> {
-        if let Some(last) = self.unwritten(Some(session), 0, kinds).pop() {
+        if let Some(last) = self.unwritten(Some(session), 0, kinds, usize::MAX).pop() {
             return Ok(Some(last));
         }
         let kinds = serde_json::to_string(kinds).unwrap_or_default();
@@ -182,17 +192,6 @@ impl Reader {
             .query_row(params![session, kinds], |row| Ok((unsigned(row, 0)?, text(row, 1)?)))
             .optional()
         })
-    }
-
-    /// The number of the last event there is; 0: none.
-    ///
-    /// # Errors
-    /// The file cannot be read.
-    pub fn last_seq(&self) -> Result<u64, JournalError> {
-        let waiting = self.shared.as_ref().and_then(|shared| shared.lock().unwritten.keys().next_back().copied());
-        let written =
-            self.with(|db| db.query_row("SELECT ifnull(max(seq), 0) FROM event", [], |row| unsigned(row, 0)))?;
-        Ok(written.max(waiting.unwrap_or(0)))
     }
 
     /// Alerts, oldest first, with what became of them. Those that could not be written yet are not among them.

@@ -59,6 +59,7 @@ struct Cloud {
     id: String,
     #[serde(rename = "type")]
     kind: String,
+    subject: Option<String>,
     time: Timestamp,
     data: Value,
 }
@@ -160,7 +161,9 @@ impl Recorded {
         let (mut many, mut last) = (0, None);
         for json in events {
             let cloud: Cloud = serde_json::from_str(json).map_err(|error| unreadable("?", &error))?;
-            if let Some(number) = cloud.id.rsplit_once('.').and_then(|(_, number)| number.parse::<u64>().ok()) {
+            // Its source's, from before its first frame, and its withdrawal are numbered by others.
+            let own = cloud.id.rsplit_once('.').filter(|(scope, _)| cloud.subject.as_deref() == Some(*scope));
+            if let Some(number) = own.and_then(|(_, number)| number.parse::<u64>().ok()) {
                 many += 1;
                 last = last.max(Some(number));
             }

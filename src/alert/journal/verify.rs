@@ -9,7 +9,6 @@ use super::rebuild::{RebuildError, Recorded};
 use super::rows::unsigned;
 use super::types::JournalError;
 use super::{DeliveryState, Reader, SessionFilter, SessionState};
-use crate::alert::event::CloudEvent;
 
 /// What was found.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -218,8 +217,7 @@ fn books(reader: &Reader, id: &str, state: SessionState, report: &mut Report) ->
         return Ok(());
     }
     let decided = recorded.decide(recorded.settings.clone(), None);
-    let again = decided.events.last().map(|event| serde_json::to_value(CloudEvent::from(event).data));
-    let again = again.transpose().ok().flatten().unwrap_or_default();
+    let again = crate::alert::event::books(&decided.summary);
     let mut differ: Vec<String> =
         BOOKS.iter().filter(|key| told[**key] != again[**key]).map(ToString::to_string).collect();
     let judges = |data: &Value| data["judges"].as_array().cloned().unwrap_or_default();

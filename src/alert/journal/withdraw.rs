@@ -18,8 +18,8 @@ impl Journal {
     /// # Errors
     /// There is no such session; or the disk refuses, in which case it is done when that heals.
     pub async fn withdraw(&self, session: &str, by: Actor, now: Timestamp) -> Result<Receipt, JournalError> {
-        let (reader, of) = (self.reader(), session.to_owned());
-        let known = crate::run::blocking(move || reader.session(&of)).await.unwrap_or(Err(JournalError::Closed))?;
+        let of = session.to_owned();
+        let known = self.reader().ask(move |reader| reader.session(&of)).await?;
         let source: Arc<str> = match known {
             Some(row) => row.source.into(),
             None => return Err(JournalError::NotFound(format!("session {session}"))),

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::away;
 use crate::alert::journal::{Failure, Item};
 use crate::config::{Receiver, SinkConfig};
+use crate::time::backoff;
 
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// A broker that is away is tried again within this.
@@ -108,8 +109,8 @@ impl Mqtt {
             let Some((_, events)) = &mut self.connection else {
                 tokio::time::sleep_until(self.retry.1).await;
                 let (failures, _) = self.retry;
-                let longest = Duration::from_secs(1 << failures.min(5)).min(LONGEST_WAIT);
-                self.retry = (failures + 1, Instant::now() + longest.mul_f64(rand::rng().random::<f64>()));
+                let wait = backoff(Duration::from_secs(1), LONGEST_WAIT, failures, rand::rng().random());
+                self.retry = (failures.saturating_add(1), Instant::now() + wait);
                 if let Err(failure) = self.connect().await {
                     tracing::debug!("MQTT broker: {}", failure.detail);
                 }

@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::{Client, StatusCode, header, redirect, retry};
+use reqwest::{Client, StatusCode, header};
 use url::Url;
 
 use super::address::is_public;
 use super::{SinkError, away};
 use crate::alert::journal::{Failure, FailureKind, Item};
 use crate::config::{Receiver, SinkConfig};
+use crate::judge::openai::{bare, root_cause};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -45,13 +46,7 @@ impl Webhook {
         let key =
             standardwebhooks::Webhook::new(secret.expose()).map_err(|_| SinkError::Secret(config.name.to_string()))?;
         let wrong = |error: &dyn Error| SinkError::Client(config.name.to_string(), root_cause(error));
-        let mut builder = Client::builder()
-            .user_agent(concat!("ahwatch/", env!("CARGO_PKG_VERSION")))
-            .no_proxy()
-            .redirect(redirect::Policy::none())
-            .referer(false)
-            .retry(retry::never())
-            .connect_timeout(CONNECT_TIMEOUT)
+        let mut builder = bare(CONNECT_TIMEOUT)
             .pool_idle_timeout(Duration::from_secs(4))
             .dns_resolver(Resolver { allow_private: *allow_private });
         if let Some(pem) = &config.authorities {
@@ -92,15 +87,6 @@ impl Webhook {
             _ => Err(refused(FailureKind::Refused, detail)),
         }
     }
-}
-
-/// The innermost of an error's causes, which does not have the URL.
-fn root_cause(error: &dyn Error) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }
 
 /// Names to addresses, the private ones left out.

@@ -84,9 +84,10 @@ impl VideoTask {
                 }
                 FromSource::Cut(Cut::Window(window), at) => {
                     let (id, full) = (window.id, window.full);
-                    let (verdict, lines) = self.window(&session, *window, at).await;
                     let first = (id.continuity, id.index) == (0, 0);
-                    let whole = first && !(full && goes_on(&mut queue, &mut ahead).await);
+                    // While the judges are asked: what they say is written down as soon as the clip has its name.
+                    let look = async { first && !(full && goes_on(&mut queue, &mut ahead).await) };
+                    let ((verdict, lines), whole) = tokio::join!(self.window(&session, *window, at), look);
                     let clip = clip_name(&self.stem, None, Some(id.index + 1).filter(|_| !whole));
                     for line in lines {
                         let line = AnswerLine { clip: clip.clone(), ..line };
@@ -175,7 +176,12 @@ impl VideoTask {
                 let parts = [clip.video().filter(|_| accepts.video), clip.audio().filter(|_| accepts.audio)];
                 Some(sha256(parts.into_iter().flatten()))
             };
-            let digests = judges.into_iter().map(|(accepts, max_pixels)| digest(accepts, max_pixels)).collect();
+            let mut known = BTreeMap::new();
+            let digests = judges.into_iter().map(|(accepts, max_pixels)| {
+                let same = known.entry((max_pixels, accepts.video, accepts.audio));
+                same.or_insert_with(|| digest(accepts, max_pixels)).clone()
+            });
+            let digests = digests.collect();
             (set, digests)
         });
         encoded.await.unwrap_or_default()

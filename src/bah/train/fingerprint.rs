@@ -13,10 +13,10 @@ use crossbeam_channel::Receiver;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{FINGERPRINT, Machine, Training, end_of, run_group};
+use super::{FINGERPRINT, Machine, Training, end_of, is_adapter, run_group, unwritable, write};
 use crate::config::{Config, JudgeConfig, Judging, Overrides, RawConfig, fingerprint};
 use crate::judge::canary::{CanaryClip, Clips, Heard, LabelLogprobs};
-use crate::judge::fingerprint::{Fingerprint, JudgeFingerprint, clips_of};
+use crate::judge::fingerprint::{Fingerprint, JudgeFingerprint, clip_named, clips_of};
 
 /// How often each clip goes through the model: its own spread is part of what a comparison allows.
 const REPEATS: usize = 2;
@@ -46,16 +46,11 @@ impl Training {
             .map_err(|error| format!("the built-in clips could not be made: {error}"))?;
         let folder = self.out.join("canary");
         let job = self.job(checkpoint, &judge, &clips, &folder)?;
-        let write = |path: &Path, bytes: &[u8]| {
-            std::fs::write(path, bytes).map_err(|error| format!("{}: could not be written: {error}", path.display()))
-        };
         let (script, job_file) = (folder.join("fingerprint.py"), folder.join("job.json"));
         write(&script, FINGERPRINT.as_bytes())?;
         write(&job_file, job.to_string().as_bytes())?;
         let (output, log) = (folder.join("said"), folder.join("fingerprint.log"));
-        let create = |path: &Path| {
-            File::create(path).map_err(|error| format!("{}: could not be written: {error}", path.display()))
-        };
+        let create = |path: &Path| File::create(path).map_err(|error| unwritable(path, &error));
         let (program, words) = machine.python.split_first().ok_or("the Python of ms-swift is not known")?;
         let mut command = Command::new(program);
         command.args(words).arg(&script).arg(&job_file).envs(&self.recipe.environment);
@@ -89,13 +84,7 @@ impl Training {
 
     /// What the script is to do; writes the clips.
     fn job(&self, checkpoint: &Path, judge: &JudgeConfig, clips: &Clips, folder: &Path) -> Result<Value, String> {
-        std::fs::create_dir_all(folder).map_err(|e| format!("{}: could not be written: {e}", folder.display()))?;
-        let file = |name: String, bytes: Option<&bytes::Bytes>| -> Result<Option<PathBuf>, String> {
-            let Some(bytes) = bytes else { return Ok(None) };
-            let path = folder.join(name);
-            std::fs::write(&path, bytes).map_err(|e| format!("{}: could not be written: {e}", path.display()))?;
-            Ok(Some(path))
-        };
+        std::fs::create_dir_all(folder).map_err(|e| unwritable(folder, &e))?;
         let mut rows = Vec::new();
         for which in clips_of(judge.accepts) {
             let Some(clip) = clips.get(which, judge.max_pixels) else { continue };
@@ -108,13 +97,15 @@ impl Training {
                 ("videos", judge.accepts.video, "mp4", clip.video()),
                 ("audios", judge.accepts.audio, "wav", clip.audio()),
             ] {
-                if let Some(path) = file(format!("{name}.{extension}"), bytes)?.filter(|_| accepted) {
+                if let Some(bytes) = bytes.filter(|_| accepted) {
+                    let path = folder.join(format!("{name}.{extension}"));
+                    write(&path, bytes)?;
                     row[key] = json!([path]);
                 }
             }
             rows.push(row);
         }
-        let adapter = checkpoint.join("adapter_config.json").exists();
+        let adapter = is_adapter(checkpoint);
         Ok(json!({
             "model": if adapter { self.model.clone() } else { checkpoint.display().to_string() },
             "adapter": adapter.then_some(checkpoint),
@@ -133,9 +124,8 @@ fn read(output: &str) -> Result<BTreeMap<CanaryClip, Heard>, String> {
     let unread = || "ms-swift's Python gave no log-probabilities".to_owned();
     let line = output.lines().rev().find_map(|line| line.strip_prefix(MARK)).ok_or_else(unread)?;
     let said: Said = serde_json::from_str(line).map_err(|_| unread())?;
-    let known = [CanaryClip::Still, CanaryClip::Speech, CanaryClip::Moving];
     let heard = |(name, repeats): (String, Vec<[f64; 2]>)| {
-        let clip = known.into_iter().find(|clip| clip.as_str() == name)?;
+        let clip = clip_named(&name)?;
         let labels: Vec<_> = repeats.into_iter().map(|[yes, no]| LabelLogprobs { yes, no }).collect();
         let heard = Heard { labels, ..Heard::default() };
         heard.log_odds().map(|_| (clip, heard))

@@ -95,18 +95,18 @@ impl Recipe {
     /// A flag's value as text.
     #[must_use]
     pub fn flag(&self, name: &str) -> Option<String> {
-        self.flags.get(name).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+        self.flags.get(name).map(text)
     }
 
     /// The flags as arguments.
     #[must_use]
     pub fn arguments(&self) -> Vec<String> {
-        let mut all = Vec::new();
-        for name in self.flags.keys() {
-            all.extend([format!("--{name}"), self.flag(name).unwrap_or_default()]);
-        }
-        all
+        self.flags.iter().flat_map(|(name, value)| [format!("--{name}"), text(value)]).collect()
     }
+}
+
+fn text(value: &toml::Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 #[cfg(test)]

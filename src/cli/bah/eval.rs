@@ -138,11 +138,12 @@ fn prepare(options: &Options) -> Result<(Config, Ledger), String> {
     if info.videos.is_empty() {
         return Err(format!("{}: {} lists no video", options.root.display(), options.split.file_name()));
     }
-    let out = |id: &str| VideoPath::parse(id).ok().and_then(|path| Some((path.leads_out(&options.root)?, path)));
-    if let Some((target, path)) = info.videos.iter().find_map(|video| out(&video.id)) {
-        return Err(crate::bah::outside(&path, &target));
+    let path = |id: &str| VideoPath::parse(id).ok();
+    let outside = |id: &str| crate::bah::outside(&path(id)?, &options.root);
+    if let Some(what) = info.videos.iter().find_map(|video| outside(&video.id)) {
+        return Err(what);
     }
-    let there = |id: &str| VideoPath::parse(id).is_ok_and(|path| path.below(&options.root).is_file());
+    let there = |id: &str| path(id).is_some_and(|path| path.below(&options.root).is_file());
     let missing: Vec<_> = info.videos.iter().filter(|video| !there(&video.id)).collect();
     if missing.len() == info.videos.len() {
         return Err(format!(

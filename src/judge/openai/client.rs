@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::{Client, redirect, retry};
+use reqwest::{Client, ClientBuilder, redirect, retry};
 use url::Url;
 
 use super::endpoint::Endpoint;
@@ -77,13 +77,7 @@ impl Shared {
             return Ok(client.clone());
         }
         let (idle, interval, probes) = KEEPALIVE;
-        let mut builder = Client::builder()
-            .user_agent(concat!("ahwatch/", env!("CARGO_PKG_VERSION")))
-            .no_proxy()
-            .redirect(redirect::Policy::none())
-            .referer(false)
-            .retry(retry::never())
-            .connect_timeout(CONNECT_TIMEOUT)
+        let mut builder = bare(CONNECT_TIMEOUT)
             .tcp_keepalive(idle)
             .tcp_keepalive_interval(interval)
             .tcp_keepalive_retries(probes)
@@ -99,8 +93,19 @@ impl Shared {
     }
 }
 
+/// A client that goes nowhere but where it is told, and sends nothing twice.
+pub(crate) fn bare(connect_timeout: Duration) -> ClientBuilder {
+    Client::builder()
+        .user_agent(concat!("ahwatch/", env!("CARGO_PKG_VERSION")))
+        .no_proxy()
+        .redirect(redirect::Policy::none())
+        .referer(false)
+        .retry(retry::never())
+        .connect_timeout(connect_timeout)
+}
+
 /// The innermost of an error's causes: "Connection refused", not "error sending request for url (…)", which has the URL.
-pub(super) fn root_cause(error: &dyn std::error::Error) -> String {
+pub(crate) fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {
         cause = source;

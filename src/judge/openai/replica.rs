@@ -240,8 +240,8 @@ impl Replica {
     /// Whether a request that has so much time left would rather keep another waiting than be answered. Where nobody waits it may
     /// try.
     pub(super) fn is_too_late(&self, left: Duration) -> bool {
-        let expected = self.pace.lock().unwrap_or_else(PoisonError::into_inner).expected();
-        self.endpoint.is_wanted() && expected.is_some_and(|expected| left < expected)
+        let expected = || self.pace.lock().unwrap_or_else(PoisonError::into_inner).expected();
+        self.endpoint.is_wanted() && expected().is_some_and(|expected| left < expected)
     }
 
     fn waits(&self) -> Waits {

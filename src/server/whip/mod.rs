@@ -62,7 +62,7 @@ pub enum WhipError {
     )]
     Nothing(String),
     /// As many participants as may be are there.
-    #[error("all {0} places for participants are taken; try again later, or raise the limit")]
+    #[error("all {0} places for participants are taken; try again later")]
     Full(usize),
     /// The source that this media is for has ended.
     #[error("the session has ended")]

@@ -168,3 +168,22 @@ fn a_window_nobody_was_asked_about_is_skipped_and_one_nobody_answered_is_lost() 
     let v2 = &session.summary().judges[1];
     assert_eq!((v2.not_asked, v2.abstained.get(&AbstentionReason::Deadline)), (1, Some(&2)));
 }
+
+#[test]
+fn who_only_hears_the_events_counts_early_stop_as_the_session_does() {
+    let settings = Arc::new(SessionSettings { early_stop: true, ..(*settings(Rule::VoteOfMax)).clone() });
+    let mut session = session(&settings);
+    let started = session.start(now());
+    let mut replica = Replica::new(&started, &settings);
+    let answers =
+        [[Answer::Present, Answer::Present, Answer::Present], [Answer::NotAsked, Answer::NotAsked, Answer::NotAsked]];
+    for (index, answers) in (0..).zip(answers) {
+        session.apply(&window(index, answers), now()).iter().for_each(|event| replica.apply(event));
+    }
+    let counts = |summary: Summary| {
+        let of = |judge: &JudgeSummary| (judge.max, judge.present, judge.absent, judge.not_asked, judge.covered);
+        summary.judges.iter().map(of).collect::<Vec<_>>()
+    };
+    assert_eq!(counts(replica.summary()), counts(session.summary()));
+    assert!(session.summary().judges.iter().all(|judge| judge.not_asked == 1));
+}

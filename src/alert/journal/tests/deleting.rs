@@ -181,3 +181,22 @@ fn a_session_comes_out_of_its_events_and_changes_with_the_settings() {
         "without a beginning nobody knows its judges"
     );
 }
+
+#[test]
+fn what_its_source_said_before_it_began_is_not_counted_among_a_sessions_events() {
+    use crate::alert::SourceState;
+    let lines = |events: &[Event]| -> Vec<String> {
+        events
+            .iter()
+            .map(|event| serde_json::to_string(&crate::alert::event::CloudEvent::from(event)).unwrap())
+            .collect()
+    };
+    let mut all = running();
+    let away = EventKind::SourceLost(SourceState::Retrying, "not there yet".into());
+    let early = Event::outside("another".into(), 1, Arc::clone(&all[0].source), away, fixtures::wall());
+    all.insert(0, Event { session: all[0].session.clone(), ..early });
+    let read = |lines: &[String]| Recorded::read(lines.iter().map(String::as_str)).unwrap().missing;
+    assert_eq!(read(&lines(&all)), 0);
+    all.remove(3);
+    assert_eq!(read(&lines(&all)), 1, "the early event stands for no other");
+}
