@@ -9,6 +9,7 @@ use std::time::Duration;
 use ahwatch::alert::journal::verify::verify;
 use ahwatch::alert::journal::{AlertFilter, DeliveryState, Reader};
 use ahwatch::run::Sinks;
+use ahwatch::stage::Stages;
 use rand::{RngExt as _, SeedableRng as _};
 
 use super::receiver::{Receiver, until};
@@ -27,7 +28,7 @@ fn child() {
     runtime.block_on(async {
         let sinks = sinks(&std::fs::read_to_string(dir.join("sinks.toml")).unwrap(), dir);
         let journal = journal(dir, &sinks);
-        let _running = Sinks::start(&journal, &sinks).unwrap();
+        let _running = Sinks::start(&journal, &sinks, Stages::default()).unwrap();
         for number in 0.. {
             tokio::time::sleep(Duration::from_millis(10)).await;
             let events = (0..3).map(|session| alert(&format!("r{round}s{session}"), number)).collect();
@@ -102,7 +103,7 @@ async fn killed(times: u32) {
 
     let sinks = sinks(&sink, dir.path());
     let journal = journal(dir.path(), &sinks);
-    let running = Sinks::start(&journal, &sinks).unwrap();
+    let running = Sinks::start(&journal, &sinks, Stages::default()).unwrap();
     until("the rest to be delivered", || journal.reader().outbox().unwrap().is_empty().then_some(())).await;
     running.stop().await;
     let report = verify(&journal.reader()).unwrap();
