@@ -1,5 +1,5 @@
 # `make help` lists the targets. All can be repeated, and need no network once they have run.
-.PHONY: help setup setup-test demo serve-demo api-test test conformance conformance-clean audit bench bench-prepare
+.PHONY: help setup setup-test demo serve-demo api-test test faults conformance conformance-clean audit bench bench-prepare
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
@@ -30,6 +30,9 @@ test: setup-test ## format, clippy with and without features, all tests, docs
 	cargo test --locked --all-features
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 	@echo "make test: all of it passed"
+
+faults: setup-test ## the fault laboratory: real faults on real components, and a scorecard (25 minutes; RECORD=1 keeps it)
+	@scripts/faults.sh
 
 conformance: ## the client before the real vLLM and ms-swift, on CPU (7.6 GB on disk once, then some 40 minutes; ONLY=TOPIC,...)
 	@scripts/setup.sh --test --conformance
