@@ -10,4 +10,5 @@
 
 mod after;
 mod case;
+mod kills;
 mod secrets;
