@@ -65,7 +65,7 @@ fn config(dir: &Path, endpoint: &Endpoint, desk: &Desk) -> String {
 /// Who reads the event stream until it ends: ids of alerts that were told to stand in the journal.
 fn acknowledged(address: &str, token: &str) -> std::thread::JoinHandle<BTreeSet<String>> {
     let mut ids = BTreeSet::new();
-    let Ok(mut stream) = TcpStream::connect(address) else { return std::thread::spawn(|| BTreeSet::new()) };
+    let Ok(mut stream) = TcpStream::connect(address) else { return std::thread::spawn(BTreeSet::new) };
     let request = format!("GET /v1/events?after=0 HTTP/1.1\r\nhost: test\r\nauthorization: Bearer {token}\r\n\r\n");
     std::thread::spawn(move || {
         if stream.write_all(request.as_bytes()).is_err() {
@@ -75,11 +75,8 @@ fn acknowledged(address: &str, token: &str) -> std::thread::JoinHandle<BTreeSet<
         let mut line = String::new();
         while reader.read_line(&mut line).is_ok_and(|n| n > 0) {
             let event = line.strip_prefix("data:").and_then(|json| serde_json::from_str::<Value>(json).ok());
-            if let Some(event) = event.filter(|event| event["type"] == "ah.alert.raised.v1") {
-                if event["data"]["durable"] == true {
-                    ids.insert(event["id"].as_str().unwrap().to_owned());
-                }
-            }
+            let alert = event.filter(|event| event["type"] == "ah.alert.raised.v1" && event["data"]["durable"] == true);
+            ids.extend(alert.map(|event| event["id"].as_str().unwrap().to_owned()));
             line.clear();
         }
         ids
@@ -158,7 +155,7 @@ fn case_19_serve_is_killed_at_a_hundred_system_calls() {
     }
     // The last run is left alone until everything is delivered.
     let mut run = ahwatch(["serve", "--config", &file]).env("HOOK", SECRET).start();
-    run.wait_until(LIMIT, "the service", |run| address(run));
+    run.wait_until(LIMIT, "the service", address);
     let waiting = |_: &Running| {
         let reader = Reader::open(&dir.path().join("journal.db")).ok()?;
         reader.outbox().ok()?.iter().all(|sink| sink.pending == 0).then_some(())
@@ -191,7 +188,7 @@ fn case_19_serve_is_killed_at_a_hundred_system_calls() {
 struct Ended {
     took: Duration,
     code: Option<i32>,
-    sessions_ended: usize,
+    sessions: usize,
     pending: u64,
 }
 
@@ -254,14 +251,16 @@ fn told_to_end(signals: u32) -> (Ended, Vec<Value>) {
     let finished = run.finish(Duration::from_secs(60));
     let took = if signals > 1 { second.elapsed() } else { begun.elapsed() };
     drop(stalled);
-    readers.into_iter().for_each(|reader| drop(reader.join()));
+    for reader in readers {
+        let _ = reader.join();
+    }
     let exported = ahwatch(["journal", "export", "--config", file]).env("HOOK", SECRET).finish(LIMIT).expect_code(0);
     let events: Vec<Value> = exported.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let reader = Reader::open(&dir.path().join("journal.db")).unwrap();
     let pending = reader.outbox().unwrap().iter().map(|sink| sink.pending).sum();
-    let sessions_ended = events.iter().filter(|event| event["type"] == "ah.session.ended.v1").count();
+    let sessions = events.iter().filter(|event| event["type"] == "ah.session.ended.v1").count();
     assert!(!finished.stderr.contains("panicked"), "{}", finished.stderr);
-    (Ended { took, code: finished.code, sessions_ended, pending }, events)
+    (Ended { took, code: finished.code, sessions, pending }, events)
 }
 
 #[test]
@@ -271,7 +270,7 @@ fn case_20_sigterm_under_load() {
     let (ended, events) = told_to_end(1);
     case.within("drained", Duration::from_secs(10), ended.took);
     case.row("exit", "0", &format!("{:?}", ended.code), ended.code == Some(0));
-    case.exactly("sessions with their end in the journal", 16, ended.sessions_ended as u64);
+    case.exactly("sessions with their end in the journal", 16, ended.sessions as u64);
     crate::books::books_are_exact(&events);
     let alerts = events.iter().filter(|event| event["type"] == "ah.alert.raised.v1").count();
     let kept = ended.pending >= alerts as u64 && alerts > 0;
