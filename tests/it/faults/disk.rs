@@ -225,7 +225,7 @@ fn case_18_disk_full() {
 struct Injected(std::process::Child);
 
 impl Injected {
-    fn into(service: &Service, inject: &str) -> Self {
+    fn attach(service: &Service, inject: &str) -> Self {
         let id = service.run.id().to_string();
         let inject = format!("inject=pwrite64,fdatasync,fsync,ftruncate:{inject}");
         let args =
@@ -268,7 +268,7 @@ fn case_18_io_errors() {
     let receiver = runtime.block_on(Receiver::start(|_| 200));
     let rig = start(dir.path(), &endpoint, &camera.url("/live"), &receiver);
     for (name, inject) in [("every write and sync", "error=EIO"), ("every third", "error=EIO:when=1+3")] {
-        let injected = Injected::into(&rig.service, inject);
+        let injected = Injected::attach(&rig.service, inject);
         let began = Instant::now();
         rig.wait_for(false, 1);
         case.within(&format!("{name}: said as durable: false"), Duration::from_secs(10), began.elapsed());

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use ahwatch::judge::panel::Due;
 use ahwatch::judge::{AbstentionReason, Answer};
 use serde_json::Value;
+use url::Url;
 
 use super::after::After;
 use super::case::Case;
@@ -16,7 +17,7 @@ use crate::kit::media::Recipe;
 use crate::kit::proxy::{self, Proxy};
 use crate::kit::run::{Finished, ahwatch};
 use crate::watch_file::labels;
-use crate::wire::{clips, judge_table, panel_of};
+use crate::wire::{clips, completion, judge_table, panel_of, serve};
 
 /// A window each half second, so that what a circuit does shows soon after it does it.
 const OFTEN: &str = "[window]\nwindow_secs = 1.0\nhop_secs = 0.5\n";
@@ -142,15 +143,16 @@ fn case_14b_the_deadline() {
     const DEADLINE: Duration = Duration::from_millis(1500);
     const TIMES: usize = 8;
     let mut case = Case::begin("14b", "silence, drops and drips, to the millisecond");
-    let endpoint = endpoint(&["m"]);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let server = runtime.block_on(serve(|_| async { completion("<answer>Yes</answer>", "stop") }));
+    let port = Url::parse(&server.url).unwrap().port().unwrap();
     let faults = [
         ("never answers", Spoil::Silent),
-        ("reset in the body", Spoil::ResetAfter(200)),
+        ("reset in the body", Spoil::ResetAfter(100)),
         ("one byte a second", Spoil::Drip(Duration::from_secs(1))),
     ];
     for (fault, spoil) in faults {
-        let relay = Relay::to(endpoint.port());
+        let relay = Relay::to(port);
         relay.set(spoil);
         let mut latest = Duration::ZERO;
         for _ in 0..TIMES {
@@ -164,6 +166,7 @@ fn case_14b_the_deadline() {
             let Answer::Abstained(why) = &vote.answer else { panic!("a vote nobody gave: {vote:?}") };
             let reasons = [AbstentionReason::Deadline, AbstentionReason::Unreachable];
             assert!(reasons.contains(&why.reason), "{why:?}");
+            println!("  {fault}: {took:?}, {:?}", why.reason);
             latest = latest.max(took);
         }
         let what = format!("{fault}: the latest of {TIMES} abstentions");
@@ -253,8 +256,8 @@ fn case_14d_late_and_twice() {
     let (late, dir) = (self::endpoint(&["v1"]), tempfile::tempdir().unwrap());
     late.set(Mode::Delay(Duration::from_secs(3)));
     let urls = format!("base_urls = [\"{}\", \"{}\"]", late.base_url(), endpoint.base_url());
-    let table = judge("v1", "", "deadline_ms = 8000").replace("base_url = \"\"", &urls);
-    let run = recording(dir.path(), &table.replace("8000", "5000"), &[1, 3], 0);
+    let table = judge("v1", "", "deadline_ms = 5000").replace("base_url = \"\"", &urls);
+    let run = recording(dir.path(), &table, &[1, 3], 0);
     counted(&mut case, "answered by two, one of them late", &run);
     let answered = |endpoint: &Endpoint| endpoint.requests().iter().filter(|seen| seen.clip.is_some()).count();
     case.row("replies to the last 5", "more than 5", &(answered(&late) + 5).to_string(), answered(&late) > 0);

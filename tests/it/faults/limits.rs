@@ -1,5 +1,7 @@
 //! More than it can do: three times the panel's capacity, and too few descriptors.
 
+#![allow(clippy::cast_precision_loss, reason = "counts are small")]
+
 use std::collections::BTreeMap;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -108,8 +110,9 @@ fn case_22_sixty_four_descriptors() {
     let service = Service::start_by(dir.path(), &text, run);
     let token = service.token("op", "admin");
     let reader = service.follow("/v1/events?after=0", &token);
+    let address = camera.url("");
     let wanted = |n: usize| {
-        let mut wanted = crate::serve::camera(&camera.url(&format!("/{n}")));
+        let mut wanted = crate::serve::camera(&format!("{address}/{n}"));
         wanted["source"]["name"] = json!(format!("cam-{n}"));
         wanted
     };
@@ -138,8 +141,8 @@ fn case_22_sixty_four_descriptors() {
     case.row("new sources", "some accepted, then 503", &said, !sessions.is_empty() && refused);
 
     // Those that run go on, also where somebody takes all connections there are, and where their camera goes away.
-    let address = service.url.trim_start_matches("http://").to_owned();
-    let held: Vec<TcpStream> = (0..MOST).filter_map(|_| TcpStream::connect(&address).ok()).collect();
+    let api = service.url.trim_start_matches("http://");
+    let held: Vec<TcpStream> = (0..MOST).filter_map(|_| TcpStream::connect(api).ok()).collect();
     let go_on = |what: &str| {
         let known: Vec<usize> = sessions.iter().map(|(_, source)| judged(&reader.told(), source)).collect();
         wait_until(LIMIT, what, || {

@@ -1,5 +1,7 @@
 //! Readers that stop reading, receivers that are away.
 
+#![allow(clippy::cast_precision_loss, reason = "counts are small")]
+
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::net::TcpStream;

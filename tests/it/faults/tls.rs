@@ -87,16 +87,17 @@ impl Secretive {
     }
 }
 
-/// Bytes outside TLS records; and those within records of application data beyond one alert's, which TLS 1.3 sends as such.
+/// Bytes outside TLS records; and those within records of application data beyond what may end a handshake: TLS 1.3 sends its
+/// "finished" (at most 69 bytes) and alerts (19) as such.
 fn beyond_the_handshake(sent: &[u8]) -> (usize, usize) {
-    const ALERT: usize = 64;
+    const END: usize = 69 + 2 * 19;
     let (mut rest, mut data) = (sent, 0);
     while let [kind @ 20..=23, 3, _, high, low, body @ ..] = rest {
         let length = usize::from(u16::from_be_bytes([*high, *low])).min(body.len());
         data += if *kind == 23 { length } else { 0 };
         rest = &body[length..];
     }
-    (rest.len(), data.saturating_sub(ALERT))
+    (rest.len(), data.saturating_sub(END))
 }
 
 fn sealed(case: &mut Case, who: &str, sent: &[Vec<u8>], read: usize) {
@@ -114,9 +115,8 @@ fn sealed(case: &mut Case, who: &str, sent: &[Vec<u8>], read: usize) {
 /// The two ways, and a word of the reason.
 const WAYS: [(&str, &str); 2] = [("expired", "expired"), ("stranger", "nknown")];
 
-/// A good authority, and a server for each way: a certificate of its that has expired, and one of another authority.
-fn servers(runtime: &tokio::runtime::Runtime, dir: &Path) -> [(rcgen::Certificate, KeyPair); 2] {
-    let _ = runtime;
+/// A good authority in `ca.pem`, and for each way a certificate: one of its that has expired, one of another authority.
+fn leaves(dir: &Path) -> [(rcgen::Certificate, KeyPair); 2] {
     let (trusted, issuer) = authority("trusted");
     std::fs::write(dir.join("ca.pem"), trusted).unwrap();
     [leaf(&issuer, true), leaf(&authority("stranger").1, false)]
@@ -131,7 +131,7 @@ fn runtime() -> tokio::runtime::Runtime {
 fn case_21_judges() {
     let mut case = Case::begin("21", "expired certificate, wrong CA: judges");
     let (runtime, dir) = (runtime(), tempfile::tempdir().unwrap());
-    let servers = servers(&runtime, dir.path()).map(|leaf| Secretive::start(&runtime, &leaf));
+    let servers = leaves(dir.path()).map(|leaf| Secretive::start(&runtime, &leaf));
     let endpoint = Endpoint::start([("well", Judge::default())]);
     let tables = WAYS.iter().zip(&servers).map(|((way, _), server)| {
         judge(way, &format!("https://localhost:{}/v1", server.relay.port()), "deadline_ms = 20000")
@@ -160,7 +160,7 @@ fn case_21_judges() {
 fn case_21_receivers() {
     let mut case = Case::begin("21", "expired certificate, wrong CA: webhook and broker");
     let (runtime, dir) = (runtime(), tempfile::tempdir().unwrap());
-    let leaves = servers(&runtime, dir.path());
+    let leaves = leaves(dir.path());
     let (endpoint, show) = (Endpoint::start([("v1", Judge::default())]), camera());
     let mut text = format!("[panel]\ncanary = false\n{}", judge("v1", &endpoint.base_url(), ""));
     let mut receivers = Vec::new();
@@ -210,8 +210,8 @@ fn case_21_cameras() {
     /// Where `GnuTLS` looks for whom the system trusts, on Debian and Ubuntu.
     const TRUSTED: &str = "/etc/ssl/certs/ca-certificates.crt";
     let mut case = Case::begin("21", "expired certificate, wrong CA: camera");
-    let (runtime, dir) = (runtime(), tempfile::tempdir().unwrap());
-    let leaves = servers(&runtime, dir.path());
+    let dir = tempfile::tempdir().unwrap();
+    let leaves = leaves(dir.path());
     let own_mounts = Command::new("unshare")
         .args(["--map-root-user", "--mount", "true"])
         .output()
@@ -245,6 +245,6 @@ fn what_is_sent_beyond_a_handshake_is_seen() {
     let record = |kind: u8, length: u8| [vec![kind, 3, 3, 0, length], vec![7; length.into()]].concat();
     let handshake = [record(22, 200), record(20, 1), record(23, 19)].concat();
     assert_eq!(beyond_the_handshake(&handshake), (0, 0));
-    assert_eq!(beyond_the_handshake(&[handshake.clone(), record(23, 145)].concat()), (0, 100));
+    assert_eq!(beyond_the_handshake(&[handshake.clone(), record(23, 188)].concat()), (0, 100));
     assert_eq!(beyond_the_handshake(&[&handshake, &b"POST / HTTP/1.1"[..]].concat()), (15, 0));
 }
