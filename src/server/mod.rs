@@ -21,7 +21,7 @@ pub mod metrics;
 mod pages;
 pub mod problem;
 mod records;
-mod room;
+pub(crate) mod room;
 mod sessions;
 mod status;
 mod stream;

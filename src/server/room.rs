@@ -1,7 +1,12 @@
-//! Whether there are descriptors (sockets, files) left for another source.
+//! Whether there are descriptors (sockets, files) left for another source, or another connection.
 //!
 //! A process that has none left cannot reach its judges, and cannot take up a camera again that was lost. So a new source is
-//! refused while those that run still have what they need.
+//! refused, and a new connection closed, while the sources that run still have what they need.
+
+use std::future::{Ready, ready};
+use std::io;
+
+use axum_server::accept::Accept;
 
 use super::problem::Problem;
 
@@ -26,6 +31,21 @@ pub(super) fn for_another(sources: usize) -> Result<(), Problem> {
          service more (ulimit -n, LimitNOFILE)"
     );
     Err(Problem::unavailable(what).after(30))
+}
+
+/// Takes connections, as long as there is room for them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Door;
+
+impl<I, S> Accept<I, S> for Door {
+    type Stream = I;
+    type Service = S;
+    type Future = Ready<io::Result<(I, S)>>;
+
+    fn accept(&self, stream: I, service: S) -> Self::Future {
+        let full = descriptors().is_some_and(|(limit, open)| limit.saturating_sub(open) < KEPT);
+        ready(if full { Err(io::ErrorKind::QuotaExceeded.into()) } else { Ok((stream, service)) })
+    }
 }
 
 /// Sources that were just accepted have not opened everything yet, so what they will take counts.
