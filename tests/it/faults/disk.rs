@@ -131,7 +131,8 @@ impl Rig {
         let Self { service, token, session, reader } = self;
         service.post(&format!("/v1/sessions/{session}/end"), &token, &json!({})).ok();
         reader.wait_for("the end", |told| told.kind == "ah.session.ended.v1");
-        let after = After::serve(&service, &token, &[endpoint]);
+        let judges = [endpoint];
+        let after = After::serve(&service, &token, &judges);
         let kept: Vec<&str> = after.events.iter().map(|event| event["id"].as_str().unwrap()).collect();
         let told = reader.told();
         let missing = told.iter().filter(|told| !kept.contains(&told.data["id"].as_str().unwrap())).count();

@@ -184,7 +184,8 @@ fn case_22_sixty_four_descriptors() {
     for (id, _) in &sessions {
         service.post(&format!("/v1/sessions/{id}/end"), &token, &json!({})).ok();
     }
-    let after = After::serve(&service, &token, &[&endpoint]);
+    let judges = [&endpoint];
+    let after = After::serve(&service, &token, &judges);
     let memory = Some((peak_mib(&service.run), rig::MEMORY));
     After { memory, ..after }.check(&mut case);
     service.stop().expect_code(0);

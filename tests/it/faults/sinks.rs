@@ -172,7 +172,8 @@ fn case_17_readers_stop_and_receivers_are_away() {
 
     service.post(&format!("/v1/sessions/{id}/end"), &token, &json!({})).ok();
     wait_until(LIMIT, "the rest", || (pending(&service, &token) == 0).then_some(()));
-    let after = After::serve(&service, &token, &[&endpoint]);
+    let judges = [&endpoint];
+    let after = After::serve(&service, &token, &judges);
     let wanted: Vec<String> = ids(after.events.iter().filter(|event| {
         let kind = event["type"].as_str().unwrap();
         kind.starts_with("ah.window.") || kind.starts_with("ah.alert.")
