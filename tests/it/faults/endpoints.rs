@@ -155,7 +155,7 @@ fn case_14b_the_deadline() {
         let relay = Relay::to(port);
         relay.set(spoil);
         let mut latest = Duration::ZERO;
-        for _ in 0..TIMES {
+        for nth in 0..=TIMES {
             // A panel of its own each time, or its circuit would answer.
             let panel = panel_of(&judge_table("v1", &relay.base_url(), "deadline_ms = 1500"));
             let (took, vote) = runtime.block_on(async {
@@ -167,7 +167,8 @@ fn case_14b_the_deadline() {
             let reasons = [AbstentionReason::Deadline, AbstentionReason::Unreachable];
             assert!(reasons.contains(&why.reason), "{why:?}");
             println!("  {fault}: {took:?}, {:?}", why.reason);
-            latest = latest.max(took);
+            // The first brings the program's code from the disk.
+            latest = latest.max(if nth == 0 { Duration::ZERO } else { took });
         }
         let what = format!("{fault}: the latest of {TIMES} abstentions");
         case.within(&what, DEADLINE + Duration::from_millis(100), latest);
