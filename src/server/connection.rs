@@ -17,7 +17,7 @@ use tokio::time::Sleep;
 /// The other end may take nothing for so long.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Makes a [`Connection`] of each that is accepted.
+/// Makes a [`Connection`] of each that is accepted, as long as there is room for more.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Acceptor;
 
@@ -27,6 +27,9 @@ impl<S> Accept<TcpStream, S> for Acceptor {
     type Future = Ready<io::Result<(Connection, S)>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+        if super::room::is_full() {
+            return std::future::ready(Err(io::ErrorKind::QuotaExceeded.into()));
+        }
         // Else an event waits until the one before it is acknowledged, 40 ms on many systems.
         std::future::ready(stream.set_nodelay(true).map(|()| (Connection { stream, stalled: None }, service)))
     }

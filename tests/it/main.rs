@@ -18,6 +18,7 @@ mod control;
 mod deploy;
 mod devices;
 mod doctor;
+mod faults;
 mod gate;
 mod journal;
 mod kit;
