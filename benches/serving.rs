@@ -80,16 +80,24 @@ impl Service {
         Self { child, at, token, began, _dir: dir }
     }
 
-    pub fn get(&self, path: &str) -> reqwest::RequestBuilder {
-        reqwest::Client::new().get(format!("http://{}{path}", self.at)).bearer_auth(&self.token)
+    /// Asks, and reads as far as the head of the answer goes, and what came with it. None: it does not answer.
+    async fn get(&self, path: &str) -> Option<(TcpStream, Vec<u8>)> {
+        let mut stream = TcpStream::connect(&self.at).await.ok()?;
+        let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {}\r\n\r\n", self.token);
+        stream.write_all(request.as_bytes()).await.ok()?;
+        let mut answer = Vec::new();
+        while !answer.windows(4).any(|end| end == b"\r\n\r\n") {
+            if stream.read_buf(&mut answer).await.ok()? == 0 {
+                return None;
+            }
+        }
+        Some((stream, answer))
     }
 
     /// Since it was started, until it said that it is ready.
     pub async fn ready(&self) -> Duration {
-        let request = self.get("/readyz");
         loop {
-            let answer = request.try_clone().expect("no body").send().await;
-            if answer.is_ok_and(|answer| answer.status() == StatusCode::OK) {
+            if self.get("/readyz").await.is_some_and(|(_, answer)| answer.starts_with(b"HTTP/1.1 200")) {
                 return self.began.elapsed();
             }
             assert!(self.began.elapsed() < Duration::from_secs(60), "it is not ready");
@@ -169,13 +177,12 @@ pub async fn receiver() -> (String, Heard) {
 pub async fn follow(service: &Service) -> Heard {
     let heard = Heard::default();
     let kept = Arc::clone(&heard);
-    let mut stream = service.get("/v1/events").send().await.expect("it answers");
-    assert_eq!(stream.status(), StatusCode::OK);
+    let (mut stream, mut text) = service.get("/v1/events").await.expect("it answers");
+    assert!(text.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&text));
     tokio::spawn(async move {
-        let mut text: Vec<u8> = Vec::new();
-        while let Ok(Some(chunk)) = stream.chunk().await {
+        // Each event is a chunk of its own; the lines with their sizes are none of an event's.
+        while stream.read_buf(&mut text).await.is_ok_and(|many| many > 0) {
             let now = Instant::now();
-            text.extend_from_slice(&chunk);
             while let Some(end) = text.windows(2).position(|pair| pair == b"\n\n") {
                 let event: Vec<u8> = text.drain(..end + 2).collect();
                 let data = String::from_utf8_lossy(&event);
@@ -187,18 +194,9 @@ pub async fn follow(service: &Service) -> Heard {
     heard
 }
 
-/// Opens an event stream by hand, and reads no further than its head.
+/// Opens an event stream, and reads no further than its head.
 pub async fn open(service: &Service) -> TcpStream {
-    let mut stream = TcpStream::connect(&service.at).await.expect("it listens");
-    let request = format!("GET /v1/events HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {}\r\n\r\n", service.token);
-    stream.write_all(request.as_bytes()).await.expect("it reads");
-    let mut head = Vec::new();
-    while !head.windows(4).any(|end| end == b"\r\n\r\n") {
-        let mut part = [0; 1024];
-        let many = stream.read(&mut part).await.expect("it answers");
-        assert!(many > 0, "closed after {}", String::from_utf8_lossy(&head));
-        head.extend_from_slice(&part[..many]);
-    }
+    let (stream, head) = service.get("/v1/events").await.expect("it answers");
     assert!(head.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&head));
     stream
 }

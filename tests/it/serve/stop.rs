@@ -12,29 +12,30 @@ use crate::kit::service::{Reader, Service};
 use crate::kit::wait_until;
 
 const LIMIT: Duration = Duration::from_secs(60);
-const SOURCES: usize = 3;
+const SOURCES: usize = 2;
 
-/// Sources that are always watched, a window a second each.
+/// Sources that are always watched, a window each two seconds.
 fn sources(many: usize) -> String {
     let source = |n: usize| {
         format!(
             "[[source]]\nname = \"room{n}\"\nurl = \"test:\"\npurpose = \"research\"\nconsent = \"nobody is in it\"\n"
         )
     };
-    "[window]\nwindow_secs = 1\n".to_owned() + &(0..many).map(source).collect::<String>()
+    "[window]\nwindow_secs = 2\n".to_owned() + &(0..many).map(source).collect::<String>()
 }
 
-/// A service whose judges take requests and do not answer: they are under way.
+/// A service that judges, whose judges then answer no more: requests are under way.
 fn loaded(endpoint: &Endpoint, dir: &std::path::Path) -> (Service, String, Reader) {
-    endpoint.set(Mode::Slow);
     let service = Service::start_in(dir, &(panel(endpoint) + &sources(SOURCES)));
     let token = service.token("op", "operator");
     let events = service.follow("/v1/events?after=0", &token);
-    wait_until(LIMIT, "all sessions to have begun", || {
-        let begun = events.told().iter().filter(|told| told.kind == "ah.session.started.v1").count();
-        (begun == SOURCES).then_some(())
+    wait_until(LIMIT, "all sessions to have begun, and windows", || {
+        let count = |kind: &str| events.told().iter().filter(|told| told.kind.starts_with(kind)).count();
+        (count("ah.session.started.v1") == SOURCES && count("ah.window.") >= SOURCES).then_some(())
     });
-    endpoint.wait_for(LIMIT, |requests| requests.len() >= 3 * SOURCES);
+    endpoint.set(Mode::Slow);
+    let seen = endpoint.requests().len();
+    endpoint.wait_for(LIMIT, |requests| requests.len() > seen + SOURCES);
     (service, token, events)
 }
 
