@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use url::Url;
 
-use super::Overrides;
 use super::problem::{Place, Problems};
 use super::raw::{RawSource, table_name};
 use super::redact::{Secret, redact_url};
 use super::server::{Basis, Purpose};
+use super::{Cameras, Overrides};
 use crate::source::{Feed, Microphone};
 
 /// One place media comes from.
@@ -28,6 +28,8 @@ pub struct SourceConfig {
     pub once: bool,
     /// By whose leave it is watched; None: not said, which is enough for `watch`.
     pub leave: Option<Leave>,
+    /// Only these cameras may be connected to. None, as of every configured source: the address is the owner's own.
+    pub cameras: Option<Arc<Cameras>>,
 }
 
 /// What a source is watched for, and by whose leave.
@@ -45,7 +47,7 @@ impl SourceConfig {
     /// A source that is added while the program runs.
     #[must_use]
     pub const fn added(name: Arc<str>, input: Input) -> Self {
-        Self { name, input, pipeline: None, realtime: false, once: false, leave: None }
+        Self { name, input, pipeline: None, realtime: false, once: false, leave: None, cameras: None }
     }
 
     /// A camera that is added while the program runs: an `rtsp://` or `rtsps://` address, or `test:`.
@@ -203,6 +205,7 @@ fn build_one(
         realtime: is_file && (overrides.realtime || raw.realtime.unwrap_or(false)),
         once: is_file || overrides.once || raw.once.unwrap_or(false),
         leave: leave(raw, place, problems),
+        cameras: None,
     })
 }
 

@@ -23,7 +23,7 @@ pub mod problem;
 mod records;
 mod sessions;
 mod status;
-mod stream;
+pub mod stream;
 #[cfg(test)]
 mod tests;
 pub mod view;

@@ -8,6 +8,7 @@
     reason = "a matter of speed and of interfaces, which tests have none of"
 )]
 
+mod attacks;
 mod bah;
 mod books;
 mod browser;
@@ -18,6 +19,7 @@ mod control;
 mod deploy;
 mod devices;
 mod doctor;
+mod fuzz;
 mod gate;
 mod journal;
 mod kit;

@@ -3,7 +3,7 @@
 mod broker;
 mod cli;
 mod killed;
-mod receiver;
+pub mod receiver;
 mod webhook;
 
 use std::path::Path;

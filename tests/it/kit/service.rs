@@ -104,11 +104,23 @@ impl Service {
         service
     }
 
+    /// The same with these keys of `[server]`.
+    pub fn start_so(server: &str, config: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut service = Self::start_with(dir.path(), server, config);
+        service.kept = Some(dir);
+        service
+    }
+
     /// The same in this folder, where a journal may be already.
     pub fn start_in(dir: &Path, config: &str) -> Self {
+        Self::start_with(dir, "requests_per_second = 10000", config)
+    }
+
+    fn start_with(dir: &Path, server: &str, config: &str) -> Self {
         let file = dir.join("ahwatch.toml");
         let whole = format!(
-            "[server]\nlisten = \"127.0.0.1:0\"\nmedia_listen = \"127.0.0.1:0\"\nrequests_per_second = 10000\n\
+            "[server]\nlisten = \"127.0.0.1:0\"\nmedia_listen = \"127.0.0.1:0\"\n{server}\n\
              [controller]\nname = \"Test clinic\"\ncontact = \"privacy@example.org\"\n[journal]\npath = \"journal.db\"\n{config}"
         );
         std::fs::write(&file, whole).unwrap();
@@ -166,6 +178,18 @@ impl Service {
             let (status, headers) = (response.status().as_u16(), response.headers().clone());
             Answer { status, headers, text: response.text().await.unwrap() }
         })
+    }
+
+    /// Asks, and reads no more than the status: an event stream has no end.
+    pub fn status(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<(&str, &[u8])>) -> u16 {
+        let mut request = self.http.request(method.parse().unwrap(), format!("{}{path}", self.url)).timeout(LIMIT);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some((kind, body)) = body {
+            request = request.header("content-type", kind).body(body.to_vec());
+        }
+        self.runtime.block_on(async { request.send().await.unwrap().status().as_u16() })
     }
 
     /// Gets.
