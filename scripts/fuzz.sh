@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the fuzz targets of fuzz/, two at a time, each for FOR seconds (600), at the lowest priority. ONLY=NAME,... chooses some.
+# Runs the fuzz targets of fuzz/, JOBS (2) at a time, each for FOR seconds (600), at the lowest priority. ONLY=NAME,... chooses some.
 # What is found stands in fuzz/artifacts/TARGET, and ends this with 1. What made new code run is kept in fuzz/grown.
 # Needs a nightly compiler (rustup toolchain install nightly). A missing cargo-fuzz is built into target/tools.
 set -euo pipefail
@@ -41,4 +41,4 @@ export bin seconds
 
 echo "| target | executions | edges | findings |"
 echo "|---|---|---|---|"
-if [ -n "${ONLY:-}" ]; then tr ',' '\n' <<<"$ONLY"; else ls fuzz/corpus; fi | xargs -P 2 -I {} bash -c 'one {}'
+if [ -n "${ONLY:-}" ]; then tr ',' '\n' <<<"$ONLY"; else ls fuzz/corpus; fi | xargs -P "${JOBS:-2}" -I {} bash -c 'one {}'

@@ -58,12 +58,7 @@ fn body(body: &[u8], score: bool, constrained: bool) {
     match read_completion(&headers, body, score, constrained) {
         Ok(reading) => {
             assert_eq!(Some(reading.label), plainly(&reading.text));
-            // serde's `Value` keeps the last of two equal keys, the typed reader refuses them: so these are unique.
-            let value: serde_json::Value = serde_json::from_slice(body).expect("an answer is JSON");
-            let choices = value["choices"].as_array().expect("an answer has choices");
-            assert_eq!(choices.len(), 1, "one answer, not the first of several");
-            assert_eq!(choices[0]["finish_reason"], "stop");
-            assert_eq!(choices[0]["message"]["content"], *reading.text);
+            same_as_plain_json(body, &reading.text);
             assert_eq!(reading.score.is_some(), score);
             if let Some(Ok(score)) = reading.score {
                 assert!((0.0..=1.0).contains(&score.p_yes), "{score:?}");
@@ -71,6 +66,18 @@ fn body(body: &[u8], score: bool, constrained: bool) {
             }
         }
         Err(failure) => plain(&failure),
+    }
+}
+
+/// Read again without types, where it is made of objects: serde takes a list of the fields for one too.
+fn same_as_plain_json(body: &[u8], text: &str) {
+    // A number that no float holds is passed over by the typed reader where nobody asked for it.
+    let Ok(value) = serde_json::from_slice::<serde_json::Value>(body) else { return };
+    let Some(choices) = value["choices"].as_array() else { return };
+    assert_eq!(choices.len(), 1, "one answer, not the first of several");
+    if choices[0].is_object() && choices[0]["message"].is_object() {
+        assert_eq!(choices[0]["finish_reason"], "stop");
+        assert_eq!(choices[0]["message"]["content"], *text);
     }
 }
 

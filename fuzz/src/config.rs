@@ -14,7 +14,7 @@ const SECRET: &str = "whsec_UExBTlRFRC1QTEFOVEVELVBMQU5URUQtMDEyMw==";
 pub fn run(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     // A file that is read must be one of ours: /dev/zero has no end.
-    if text.contains("/dev") || text.contains("/proc") || text.contains("..") {
+    if text.contains("/dev") || text.contains("/proc") || text.contains("..") || text.contains("UExBTlRF") {
         return;
     }
     let (main, panel) = text.split_once('\u{c}').map_or((text, None), |(main, panel)| (main, Some(panel)));

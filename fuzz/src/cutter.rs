@@ -80,9 +80,7 @@ impl Source {
     fn arrive(&mut self, frame: Frame<u32>, took: MediaTime) {
         let refused = std::mem::take(&mut self.refused);
         self.timeline.frame(frame, self.arrival, refused, &mut self.out);
-        if self.live {
-            self.arrival += took.scale(1, 2);
-        }
+        self.arrival += took.scale(1, if self.live { 2 } else { 8 });
     }
 
     fn take(&mut self, step: &Step) {
@@ -95,8 +93,9 @@ impl Source {
                     (0..4).for_each(|_| self.sound(800));
                 }
             }
-            Step::Jump(true, by) => self.video += ms(i64::from(by)),
-            Step::Jump(false, by) => self.audio += ms(i64::from(by)),
+            // No source's time is below zero.
+            Step::Jump(true, by) => self.video = (self.video + ms(i64::from(by))).max(MediaTime::ZERO),
+            Step::Jump(false, by) => self.audio = (self.audio + ms(i64::from(by))).max(MediaTime::ZERO),
             Step::Silence(length) => {
                 self.arrival += ms(i64::from(length));
                 self.timeline.idle(self.arrival, &mut self.out);

@@ -28,7 +28,10 @@ pub fn run(data: &[u8]) {
         assert_ne!(line.label, Label::Undecided);
         again += &format!("{path},{},\n", u8::from(line.label == Label::Present));
     }
-    // A byte-order mark before a path in the middle of a file is not part of it, so these are read as the same.
+    // A byte-order mark is taken off each line, but only one.
+    if lines.iter().any(|line| line.path.as_str().starts_with('\u{feff}')) {
+        return;
+    }
     let read = read_split(&super::file("again.txt", again.as_bytes())).expect("it was read before");
     let of = |lines: &[ahwatch::bah::SplitLine]| {
         lines.iter().map(|line| (line.path.clone(), line.label)).collect::<Vec<_>>()
