@@ -47,7 +47,11 @@ pub(super) fn hold(input: &gst::Element, bus: &gst::Bus) -> Arc<AtomicBool> {
     let sending = Arc::clone(&leash);
     input.connect("before-send", false, move |values| {
         let input = values.first().and_then(|value| value.get::<gst::Element>().ok());
-        Some(input.is_some_and(|input| sending.may_go_on(&input)).to_value())
+        if let Some(input) = input {
+            sending.look(&input);
+        }
+        // Where it strayed, sending fails on the connection that was cancelled. A request that is left out would count as answered.
+        Some(true.to_value())
     });
     bus.set_sync_handler(move |_, message| {
         if let gst::MessageView::Progress(progress) = message.view()
@@ -55,7 +59,7 @@ pub(super) fn hold(input: &gst::Element, bus: &gst::Bus) -> Arc<AtomicBool> {
             && let Some(input) = message.src().and_then(|from| from.downcast_ref::<gst::Element>())
             && input.factory().is_some_and(|factory| factory.name() == "rtspsrc")
         {
-            leash.may_go_on(input);
+            leash.look(input);
         }
         gst::BusSyncReply::Pass
     });
@@ -63,17 +67,17 @@ pub(super) fn hold(input: &gst::Element, bus: &gst::Bus) -> Arc<AtomicBool> {
 }
 
 impl Leash {
-    /// Whether the element is where it should be. Where it is not, it was told to close when this returns.
-    fn may_go_on(&self, input: &gst::Element) -> bool {
+    /// Where the element is not where it should be, it was told to close when this returns: the connection that it has is cancelled.
+    fn look(&self, input: &gst::Element) {
         let now = input.property::<Option<String>>("location").unwrap_or_default();
         {
             let mut location = self.location.lock().unwrap_or_else(PoisonError::into_inner);
             if self.described.swap(false, Ordering::SeqCst) {
                 *location = now;
-                return true;
+                return;
             }
             if *location == now {
-                return true;
+                return;
             }
         }
         self.strayed.store(true, Ordering::SeqCst);
@@ -87,6 +91,5 @@ impl Leash {
         let guard = told.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Should somebody else be closing it just now, then it was told by them.
         let _ = told.1.wait_timeout_while(guard, TOLD, |told| !*told);
-        false
     }
 }

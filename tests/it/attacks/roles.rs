@@ -120,6 +120,13 @@ fn session(service: &Service, operator: &str) -> (String, String) {
     (text("id"), text("join_token"))
 }
 
+/// Before that no media is taken, whoever brings it.
+fn consent(service: &Service, id: &str, participant: &str) {
+    let version = service.get("/v1/join", participant).ok().json()["text_version"].clone();
+    let agreement = json!({ "text_version": version, "language": "en" });
+    service.post(&format!("/v1/sessions/{id}/consent"), participant, &agreement).ok();
+}
+
 fn body(path: &str) -> (&'static str, String) {
     let json = |value: Value| ("application/json", value.to_string());
     match path {
@@ -144,6 +151,9 @@ fn every_route_lets_in_whom_it_is_for_and_nobody_else() {
             // Who may changes what is asked about, so each has a session of their own.
             let (id, own) = session(&service, operator);
             let (_, foreign) = session(&service, operator);
+            if path.starts_with("/whip") {
+                consent(&service, &id, &own);
+            }
             let token = match caller {
                 Caller::Nobody => None,
                 Caller::Forged => Some(&forged),
