@@ -56,6 +56,7 @@ pub(super) fn spec(source: &SourceConfig, config: &Config) -> Result<Spec, Sourc
         once: source.once,
         cameras: source.cameras.clone(),
         delay: Duration::ZERO,
+        isolated: source.isolated,
     })
 }
 

@@ -19,6 +19,7 @@ mod control;
 mod deploy;
 mod devices;
 mod doctor;
+mod faults;
 mod fuzz;
 mod gate;
 mod journal;

@@ -1,6 +1,6 @@
 //! The journal with real receivers: webhooks, a broker, and a process that is killed.
 
-mod broker;
+pub mod broker;
 mod cli;
 mod killed;
 pub mod receiver;
