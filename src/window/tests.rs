@@ -412,5 +412,6 @@ fn sound_that_begins_hours_after_the_pictures_ended_fills_nothing_with_silence()
     timeline.stream_ended(Stream::Video, secs(0.0), &mut out);
     sound(secs(2e6), secs(6.0)).into_iter().for_each(|f| timeline.frame(f, secs(0.0), 0, &mut out));
     timeline.finish(true, MediaTime::ZERO, &mut out);
-    assert_eq!((windows(&out).len(), elapsed(&out)), (1, secs(2_000_006.0)));
+    let cut = out.iter().filter(|cut| matches!(cut, Cut::Window(_) | Cut::Unjudgeable { .. })).count();
+    assert_eq!((cut, elapsed(&out)), (1, secs(2_000_006.0)));
 }
