@@ -11,9 +11,10 @@ use gstreamer::prelude::*;
 use gstreamer_app as app;
 use gstreamer_video as video;
 
+use super::locate::{locate, whereabouts};
 use super::pace::Pace;
 use super::state::Change;
-use super::{Image, Incoming, Location, Matrix, SourceError, Spec};
+use super::{Image, Incoming, Matrix, SourceError, Spec};
 use crate::time::{MediaTime, monotonic};
 use crate::window::{Frame, Stream, Streams};
 
@@ -129,6 +130,8 @@ pub(super) struct Connection {
     pub settled: Arc<AtomicBool>,
     /// The camera's certificate was refused.
     pub distrusted: Arc<AtomicBool>,
+    /// The camera wanted us elsewhere.
+    pub strayed: Arc<AtomicBool>,
     /// Its start, once it was begun.
     pub starting: Option<Change>,
 }
@@ -159,8 +162,8 @@ pub(super) fn connect(spec: &Spec, shared: &Arc<Shared>) -> Result<Connection, S
     init()?;
     let pipeline = gst::Pipeline::new();
     let bus = pipeline.bus().ok_or_else(|| SourceError::Gstreamer("a pipeline has no bus".into()))?;
-    let (joined, settled, distrusted) = Default::default();
-    let mut connection = Connection { pipeline, bus, joined, settled, distrusted, starting: None };
+    let (joined, settled, distrusted, strayed) = Default::default();
+    let mut connection = Connection { pipeline, bus, joined, settled, distrusted, strayed, starting: None };
     let pipeline = &connection.pipeline;
     shared.newest.store(-1, Ordering::Relaxed);
     super::limits::guard(pipeline);
@@ -182,8 +185,9 @@ pub(super) fn connect(spec: &Spec, shared: &Arc<Shared>) -> Result<Connection, S
     };
     let bin = description.source_bin(source)?;
     let input = description.element(&bin, "in")?;
-    locate(&input, &spec.location);
+    locate(&input, &whereabouts(spec)?);
     connection.distrusted = super::diagnose::distrust(&input);
+    connection.strayed = super::leash::hold(&input, &connection.bus);
     let output = bin.by_name("out").unwrap_or_else(|| input.clone());
     let found = Arc::new(Mutex::new(Found::default()));
     if output.factory().is_some_and(|f| f.name() == "rtspsrc") {
@@ -206,30 +210,6 @@ pub(super) fn connect(spec: &Spec, shared: &Arc<Shared>) -> Result<Connection, S
         say_streams(&shared_, &found);
     });
     Ok(connection.start())
-}
-
-/// Sets the user's values as properties; nothing of them is ever pasted into pipeline text. Credentials are kept out of the
-/// location, so that no message of GStreamer's can repeat them.
-fn locate(input: &gst::Element, location: &Location) {
-    match location {
-        Location::File(path) => input.set_property("location", path.to_string_lossy().as_ref()),
-        Location::Rtsp(url) => {
-            input.set_property("location", super::without_credentials(url).as_str());
-            let decode = |text: &str| percent_decode(text);
-            if !url.username().is_empty() && input.has_property("user-id") {
-                input.set_property("user-id", decode(url.username()));
-                input.set_property("user-pw", decode(url.password().unwrap_or_default()));
-            }
-        }
-        // A pipeline of the user's own names its device itself.
-        Location::Webcam { .. } | Location::Mic(_) | Location::Test { .. } | Location::Pushed(_) => {}
-    }
-}
-
-fn percent_decode(text: &str) -> String {
-    // What means something in a form only stands for itself here.
-    let pair = format!("x={}", text.replace('+', "%2B").replace('&', "%26"));
-    url::form_urlencoded::parse(pair.as_bytes()).next().map_or_else(String::new, |(_, value)| value.into_owned())
 }
 
 /// `rtspsrc` tells of each stream in the camera's session description before any pad appears, and pads appear only with
@@ -394,17 +374,4 @@ fn frame(pulled: &gst::Sample, stream: Stream) -> Option<(Frame<Image>, MediaTim
 
 fn plane<T>(values: &[T], get: impl Fn(&T) -> Option<usize>) -> Option<[usize; 3]> {
     Some([get(values.first()?)?, get(values.get(1)?)?, get(values.get(2)?)?])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn passwords_reach_the_camera_as_typed() {
-        for (typed, password) in [("a&b=c", "a&b=c"), ("a+b", "a+b"), ("p%40ss%26%2B", "p@ss&+"), ("50%", "50%")] {
-            let url = url::Url::parse(&format!("rtsp://user:{typed}@host/s")).unwrap();
-            assert_eq!(percent_decode(url.password().unwrap()), password, "{typed}");
-        }
-    }
 }
