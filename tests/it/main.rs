@@ -20,6 +20,7 @@ mod devices;
 mod doctor;
 mod faults;
 mod gate;
+mod isolation;
 mod journal;
 mod kit;
 mod long;

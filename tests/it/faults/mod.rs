@@ -10,4 +10,6 @@
 
 mod after;
 mod case;
+mod changes;
+mod hostile;
 mod secrets;
