@@ -98,9 +98,7 @@ pub fn enter(file: Option<&Path>, port: Option<u16>) -> Result<Held, SandboxErro
     if threads > 1 {
         return Err(SandboxError::Threads(threads));
     }
-    for (resource, most) in
-        [(Resource::As, ADDRESS_SPACE), (Resource::Nofile, DESCRIPTORS), (Resource::Core, 0)]
-    {
+    for (resource, most) in [(Resource::As, ADDRESS_SPACE), (Resource::Nofile, DESCRIPTORS), (Resource::Core, 0)] {
         setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?;
     }
     confine(file, port)

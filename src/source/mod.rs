@@ -23,6 +23,7 @@ mod headers;
 mod image;
 mod limits;
 mod listing;
+mod locate;
 mod pace;
 mod pipeline;
 mod probe;

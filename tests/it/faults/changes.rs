@@ -98,7 +98,7 @@ fn case_7_a_participant_whose_browser_changes_its_pictures() {
     let began = std::time::Instant::now();
     for (part, (units, coding)) in (0..).zip([(small, Some(Codec::H264)), (large, None), (other, Some(Codec::Vp8))]) {
         if coding.is_some() {
-            sender.send(Pushed::Began { video: coding, audio: Some(Codec::Opus) });
+            assert_eq!(sender.send(Pushed::Began { video: coding, audio: Some(Codec::Opus) }), Taken::Yes);
         }
         let offset = Duration::from_secs(10 * part);
         for unit in units {

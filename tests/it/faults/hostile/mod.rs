@@ -32,8 +32,8 @@ use crate::kit::run::ahwatch;
 use crate::watch_file::{LIMIT, labels, panel, three};
 
 /// What is spoilt, and how many times: 10,000 in all.
-const KINDS: [(&str, u64); 4] = [("mp4", 4000), ("h264", 2500), ("opus", 2500), ("rtp", 1000)];
-const AT_A_TIME: usize = 8;
+const KINDS: [(&str, u64); 4] = [("mp4", 3000), ("h264", 3000), ("opus", 3000), ("rtp", 1000)];
+const AT_A_TIME: usize = 16;
 /// Nothing may take longer than GStreamer is waited for, by far.
 const LONGEST: Duration = Duration::from_secs(30);
 /// Kept by the process of a batch for all its thousands of inputs, beyond what it has after the first tenth: MiB.
@@ -99,7 +99,7 @@ impl Good {
 }
 
 fn push(sender: &FeedSender, began: Pushed, units: Vec<Unit>, mut dice: rand_pcg::Pcg64) {
-    sender.send(began);
+    assert_eq!(sender.send(began), Taken::Yes);
     for unit in units {
         let mut data = unit.data.to_vec();
         if dice.random_range(0..3) == 0 {
@@ -121,7 +121,7 @@ fn frames(spec: &Spec) -> bool {
     play(spec, &retry(), &stop, |message| {
         some |= matches!(message, Some(Incoming::Frame { .. }));
         // A pushed source has no end of its own while it is tried anew.
-        !matches!(message, Some(Incoming::Lost(_)))
+        !matches!(message, Some(Incoming::Lost(_) | Incoming::Finished(_)))
     })
     .expect("a thread");
     some
