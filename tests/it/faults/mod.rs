@@ -11,8 +11,10 @@
 
 mod after;
 mod case;
+mod changes;
 mod disk;
 mod endpoints;
+mod hostile;
 mod kills;
 mod limits;
 mod relay;
