@@ -9,5 +9,8 @@
 #![allow(dead_code, reason = "a frame offers more than any one case uses")]
 
 mod after;
+mod cameras;
 mod case;
+mod network;
 mod secrets;
+mod times;
