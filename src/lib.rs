@@ -3,7 +3,7 @@
 //! The modules are the data's way, in order:
 //!
 //! - [`time`]: media time, spans, clocks. [`config`]: what was typed, what is meant.
-//! - [`source`]: a recording or a camera; frames come out.
+//! - [`source`]: a recording or a camera; frames come out. [`isolate`]: the same in a process of its own, where that is configured.
 //! - [`window`]: frames in, 5-second windows of synchronised sound and pictures out.
 //! - [`gate`]: local measures of a window (speech, faces).
 //! - [`encode`]: a window to the clip that a judge gets.
@@ -27,6 +27,7 @@ mod digest;
 pub mod doctor;
 pub mod encode;
 pub mod gate;
+pub mod isolate;
 pub mod judge;
 pub mod record;
 pub mod run;

@@ -34,6 +34,7 @@ mod signals;
 mod sinks;
 pub mod terminal;
 mod whip;
+mod worker;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -54,6 +55,7 @@ pub use output::printer;
 pub use signals::{hangups, interrupted};
 pub use sinks::Sinks;
 pub use whip::whip;
+pub use worker::decode;
 
 use crate::alert::Event;
 use crate::config::{Config, SourceConfig};

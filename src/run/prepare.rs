@@ -55,6 +55,7 @@ pub(super) fn spec(source: &SourceConfig, config: &Config) -> Result<Spec, Sourc
         realtime: source.realtime,
         once: source.once,
         delay: Duration::ZERO,
+        isolated: source.isolated,
     })
 }
 

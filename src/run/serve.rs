@@ -25,6 +25,7 @@ use tower_governor::governor::GovernorConfigBuilder;
 use super::{Outcome, RunError, Sinks, control, run_controlled};
 use crate::config::Config;
 use crate::server::limit::{ByAddress, too_fast};
+use crate::server::room::Door;
 use crate::server::whip::Limits;
 use crate::server::{Service, router};
 use crate::time::wall;
@@ -152,11 +153,11 @@ async fn listen(
     let app = app.into_make_service_with_connect_info::<SocketAddr>();
     let served = match tls {
         Some(tls) => match axum_server::from_tcp_rustls(listener, tls) {
-            Ok(server) => server.handle(handle).serve(app).await,
+            Ok(server) => server.map(|tls| tls.acceptor(Door)).handle(handle).serve(app).await,
             Err(error) => Err(error),
         },
         None => match axum_server::from_tcp(listener) {
-            Ok(server) => server.handle(handle).serve(app).await,
+            Ok(server) => server.acceptor(Door).handle(handle).serve(app).await,
             Err(error) => Err(error),
         },
     };

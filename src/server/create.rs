@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::auth::Caller;
 use super::problem::{Body, Problem, ProblemBody};
 use super::view::SessionView;
-use super::{Service, hold};
+use super::{Service, hold, room};
 use crate::alert::journal::{ConsentRecord, NewSession, Role, SessionState, Token};
 use crate::config::redact::Secret;
 use crate::config::{Basis, Config, Input, Purpose, Rule, SourceConfig};
@@ -227,6 +227,7 @@ impl Service {
                 format!("{most} sessions run or wait, which is the limit ([server] max_sessions); end one first");
             return Err(Problem::too_many(what).after(30));
         }
+        room::for_another(all.len() + config.sources.len())?;
         let configured = |url: &Secret| {
             config.sources.iter().any(|source| matches!(&source.input, Input::Rtsp(other) if other == url))
         };

@@ -4,7 +4,7 @@
 //! [`problem::Problem`]. Nothing here decides about windows, and nobody who reads here can delay one.
 //!
 //! - `auth`: tokens and roles. [`problem`]: refusals. [`view`], [`live`]: a session as it is shown.
-//! - `create`: a session is made. `sessions`: listed. `acts`: paused, ended, withdrawn. `consent`: the participant's part. `records`: windows, alerts, audit.
+//! - `create`: a session is made; `room`: if there is room for it. `sessions`: listed. `acts`: paused, ended, withdrawn. `consent`: the participant's part. `records`: windows, alerts, audit.
 //! - `stream`: events as they happen. `status`: health, judges, sinks. [`metrics`]. `pages`: the files of `web/`.
 //! - [`whip`]: WebRTC. `media`: its HTTP part (RFC 9725).
 
@@ -21,6 +21,7 @@ pub mod metrics;
 mod pages;
 pub mod problem;
 mod records;
+pub(crate) mod room;
 mod sessions;
 mod status;
 mod stream;

@@ -35,7 +35,7 @@ pub struct Ready {
 }
 
 /// Whether sessions can be judged: the judges were examined, and a majority of the panel hears and sees, or is not known not
-/// to; the journal can be written.
+/// to. The journal is not looked at; `ahwatch_journal_writable` of the metrics says whether it takes events.
 #[utoipa::path(get, path = "/readyz", responses(
     (status = 200, body = Ready), (status = 503, body = Ready),
     (status = "4XX", body = ProblemBody, content_type = "application/problem+json")))]

@@ -5,6 +5,7 @@
 //!
 //! - `description`: the pipelines as text, shipped or the user's own.
 //! - `pipeline`: a description becomes a running pipeline, its frames [`Incoming`] messages.
+//! - `choice`: what GStreamer may choose by itself. `headers`, `limits`: what is too much of one source.
 //! - `state`: starts and stops a pipeline without being held by it. `pace`: keeps a recording's two streams together.
 //! - `supervise`: runs a source to its end; a camera is reconnected for ever. `diagnose`: what GStreamer's errors mean.
 //! - `probe`: what a recording's headers say.
@@ -12,12 +13,15 @@
 //! - `device`: which pipeline opens a device of this machine. `listing`: which devices there are. `elements`: what GStreamer
 //!   must have.
 
+mod choice;
 mod coded;
 mod description;
 mod device;
 mod diagnose;
 mod elements;
+mod headers;
 mod image;
+mod limits;
 mod listing;
 mod pace;
 mod pipeline;
@@ -35,10 +39,12 @@ use std::time::Instant;
 use crate::time::MediaTime;
 use crate::window::{Frame, Stream, Streams};
 
+pub(crate) use choice::load;
 pub use description::Description;
 pub use device::{description, missing_packages};
 pub use elements::{ELEMENTS, Element, Use, version};
 pub use image::{Image, Matrix};
+pub use limits::LARGEST_PICTURE;
 pub use listing::{Device, DeviceKind, devices};
 pub use probe::{Probe, probe};
 pub use pushed::{Codec, Feed, FeedSender, Pushed, Taken, pushed};
@@ -144,6 +150,8 @@ pub struct Spec {
     pub once: bool,
     /// The first connection waits this long, so that many sources do not come all at once.
     pub delay: std::time::Duration,
+    /// It is decoded in a process of its own.
+    pub isolated: bool,
 }
 
 impl Spec {
@@ -151,7 +159,7 @@ impl Spec {
     #[must_use]
     pub fn once(name: &str, location: Location, description: Description) -> Self {
         let delay = std::time::Duration::ZERO;
-        Self { name: name.to_owned(), location, description, realtime: false, once: true, delay }
+        Self { name: name.to_owned(), location, description, realtime: false, once: true, delay, isolated: false }
     }
 
     /// Live sources never wait for the rest of the program, and their gaps are measured by arrival.

@@ -17,17 +17,12 @@ use super::{Image, Incoming, Location, Matrix, SourceError, Spec};
 use crate::time::{MediaTime, monotonic};
 use crate::window::{Frame, Stream, Streams};
 
-/// Starts GStreamer once a process, and fixes which decoders are taken.
+/// Starts GStreamer once a process, and fixes what it may choose.
 pub(super) fn init() -> Result<(), SourceError> {
     static DONE: OnceLock<Result<(), String>> = OnceLock::new();
     let done = DONE.get_or_init(|| {
         gst::init().map_err(|e| e.to_string())?;
-        // faad is 21 ms off the sound's timestamps; openh264dec costs 1.8 times avdec_h264.
-        for name in ["faad", "openh264dec"] {
-            if let Some(feature) = gst::Registry::get().lookup_feature(name) {
-                feature.set_rank(gst::Rank::NONE);
-            }
-        }
+        super::choice::restrict();
         Ok(())
     });
     done.clone().map_err(SourceError::Gstreamer)
@@ -168,15 +163,7 @@ pub(super) fn connect(spec: &Spec, shared: &Arc<Shared>) -> Result<Connection, S
     let mut connection = Connection { pipeline, bus, joined, settled, distrusted, starting: None };
     let pipeline = &connection.pipeline;
     shared.newest.store(-1, Ordering::Relaxed);
-    // One decoding thread a stream: frame threading costs a third more CPU and several pictures of memory and delay.
-    pipeline.connect_deep_element_added(|_, _, element| {
-        if element.factory().is_some_and(|f| f.name().starts_with("avdec_")) && element.has_property("max-threads") {
-            element.set_property("max-threads", 1i32);
-        }
-        if element.factory().is_some_and(|f| f.name() == "vp8dec") {
-            element.set_property("threads", 1u32);
-        }
-    });
+    super::limits::guard(pipeline);
     let description = &spec.description;
     let Some(source) = &description.source else {
         let streams = Streams { audio: description.audio.is_some(), video: description.video.is_some() };

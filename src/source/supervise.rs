@@ -79,7 +79,10 @@ pub fn supervise(spec: &Spec, retry: &Retry, sender: Sender<Incoming>, stop: Rec
                 location: spec.location.to_string(),
                 reason: "it is a folder; name a recording in it".into(),
             }),
-            Ok(_) => recording(spec, retry, &shared),
+            Ok(_) => match std::fs::File::open(path).ok().and_then(super::headers::excess) {
+                Some(reason) => failed(SourceError::Media { location: spec.location.to_string(), reason }),
+                None => recording(spec, retry, &shared),
+            },
             Err(error) => {
                 failed(SourceError::Unreadable { location: spec.location.to_string(), reason: error.to_string() })
             }

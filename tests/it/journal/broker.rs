@@ -13,14 +13,15 @@ use super::receiver::until;
 use super::{alert, journal, sinks};
 
 /// A broker; gone with its value.
-struct Broker {
+pub struct Broker {
     process: Child,
-    port: u16,
+    /// Where it listens.
+    pub port: u16,
 }
 
 impl Broker {
     /// Of a configuration in `dir`, on a free port, or again on that.
-    fn start(dir: &Path, port: Option<u16>, more: &str) -> Self {
+    pub fn start(dir: &Path, port: Option<u16>, more: &str) -> Self {
         let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let port = port.unwrap_or_else(free);
         let file = dir.join("mosquitto.conf");
@@ -46,7 +47,7 @@ impl Broker {
     }
 
     /// In good order, so that it keeps its subscribers.
-    fn stop(mut self) -> u16 {
+    pub fn stop(mut self) -> u16 {
         Command::new("kill").arg(self.process.id().to_string()).status().unwrap();
         self.process.wait().unwrap();
         self.port
@@ -61,7 +62,7 @@ impl Drop for Broker {
 }
 
 /// Everything that is published, in order: topic and text. Its session outlives the broker.
-fn subscribe(port: u16) -> std::sync::Arc<std::sync::Mutex<Vec<(String, String)>>> {
+pub fn subscribe(port: u16) -> std::sync::Arc<std::sync::Mutex<Vec<(String, String)>>> {
     let mut options = MqttOptions::new("observer", "127.0.0.1", port);
     options.set_clean_session(false).set_credentials("watch", "hunter2");
     let (client, mut events) = AsyncClient::new(options, 10);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::run::{Finished, Running, ahwatch};
+use super::run::{Finished, Run, Running, ahwatch};
 use super::wait_until;
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -106,13 +106,18 @@ impl Service {
 
     /// The same in this folder, where a journal may be already.
     pub fn start_in(dir: &Path, config: &str) -> Self {
+        Self::start_by(dir, config, |args| ahwatch(args))
+    }
+
+    /// The same, run in another way: `run` is given the arguments.
+    pub fn start_by(dir: &Path, config: &str, run: impl FnOnce([&str; 3]) -> Run) -> Self {
         let file = dir.join("ahwatch.toml");
         let whole = format!(
             "[server]\nlisten = \"127.0.0.1:0\"\nmedia_listen = \"127.0.0.1:0\"\nrequests_per_second = 10000\n\
              [controller]\nname = \"Test clinic\"\ncontact = \"privacy@example.org\"\n[journal]\npath = \"journal.db\"\n{config}"
         );
         std::fs::write(&file, whole).unwrap();
-        let mut run = ahwatch(["serve", "--config", file.to_str().unwrap()]).start();
+        let mut run = run(["serve", "--config", file.to_str().unwrap()]).start();
         let url = run.wait_until(LIMIT, "the service to listen", |run| {
             let at = run.stderr();
             let at = at.lines().find_map(|line| line.strip_prefix("listening on "))?;
