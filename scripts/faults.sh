@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# The fault laboratory: every case of docs/reliability.md but those with targets of their own, then the scorecard.
+#
+#   scripts/faults.sh            all cases
+#   scripts/faults.sh 1 14a      these
+#   RECORD=1 scripts/faults.sh   and the scorecard into docs/reliability.md
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export RUST_BACKTRACE=0
+target=${CARGO_TARGET_DIR:-target}
+rm -rf "$target/tmp/faults"
+cargo test --locked --all-features --test it --no-run
+# One case at a time: what is measured must not be another case's work.
+run() { cargo test -q --locked --all-features --test it "$@" --include-ignored --test-threads=1 --nocapture; }
+failed=0
+if [ $# -eq 0 ]; then
+    run faults:: -- --skip faults::case::scorecard --skip case_23 || failed=1
+else
+    for case in "$@"; do run "case_${case}_" -- || failed=1; done
+fi
+if [ -n "${RECORD-}" ]; then export AHWATCH_RECORD=1; fi
+if [ $# -eq 0 ]; then
+    run faults::case::scorecard -- --exact || failed=1
+else
+    run faults::case::scorecard -- --exact || true
+fi
+exit $failed
