@@ -55,6 +55,7 @@ pub(super) fn spec(source: &SourceConfig, config: &Config) -> Result<Spec, Sourc
         description,
         realtime: source.realtime,
         once: source.once,
+        cameras: source.cameras.clone(),
         delay: Duration::ZERO,
         isolated: source.isolated,
     })

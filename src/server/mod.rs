@@ -26,7 +26,7 @@ mod room;
 mod sessions;
 mod sinks;
 mod status;
-mod stream;
+pub mod stream;
 #[cfg(test)]
 mod tests;
 pub mod tls;

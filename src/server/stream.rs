@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderValue};
 use axum::response::sse::{Event as Sent, KeepAlive, Sse};
 use futures_util::Stream;
 use serde::Deserialize;
@@ -104,21 +104,29 @@ impl Drop for Counted {
     }
 }
 
+/// After which event a reader goes on: the header's, which a browser sends by itself, before the query's. None: from now on.
+///
+/// # Errors
+/// The header is no number, or the number is beyond any event's.
+pub fn resume(header: Option<&HeaderValue>, query: Option<u64>) -> Result<Option<u64>, Problem> {
+    let after = match header.map(|value| value.to_str().ok().and_then(|id| id.trim().parse().ok())) {
+        Some(Some(id)) => Some(id),
+        Some(None) => return Err(Problem::malformed("Last-Event-ID is the number of an event of this stream")),
+        None => query,
+    };
+    if after.is_some_and(|after| i64::try_from(after).is_err()) {
+        return Err(Problem::malformed("there is no event of this number"));
+    }
+    Ok(after)
+}
+
 fn begin(
     service: Arc<Service>,
     session: Option<Arc<str>>,
     since: &Since,
     headers: &HeaderMap,
 ) -> Result<impl Stream<Item = Result<Sent, Infallible>> + use<>, Problem> {
-    let header = headers.get("last-event-id").map(|value| value.to_str().ok().and_then(|id| id.trim().parse().ok()));
-    let after = match (header, since.after) {
-        (Some(Some(id)), _) => Some(id),
-        (Some(None), _) => return Err(Problem::malformed("Last-Event-ID is the number of an event of this stream")),
-        (None, after) => after,
-    };
-    if after.is_some_and(|after| i64::try_from(after).is_err()) {
-        return Err(Problem::malformed("there is no event of this number"));
-    }
+    let after = resume(headers.get("last-event-id"), since.after)?;
     // Listening begins before the journal is read: nothing falls between the two.
     let told = service.told.subscribe();
     let (over, counted) = (service.over.subscribe(), Counted::new(&service.streams));

@@ -47,6 +47,7 @@ pub(super) fn empty(index: u32) -> Window {
         sound_missing: MediaTime::ZERO,
         refused: 0,
         audio_offset: None,
+        alignment: None,
     }
 }
 

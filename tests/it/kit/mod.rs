@@ -9,7 +9,7 @@
 //! - [`encoded`]: the encoded media of a recording; [`station`]: a source that it is pushed into; [`peer`]: a browser;
 //!   [`chromium`]: a real one.
 //! - [`service`]: `ahwatch serve`, and a client of its API.
-//! - [`rtsp`]: a camera. [`pulse`]: microphones. [`pipewire`]: a webcam. [`proxy`]: a bad network. [`run`]: the program itself, as a user runs it;
+//! - [`rtsp`]: a camera. [`pulse`]: microphones. [`pipewire`]: a webcam. [`proxy`]: a bad network, [`interleaved`] what RTSP puts on it; [`udp`]: one that loses packets. [`run`]: the program itself, as a user runs it;
 //!   [`tty`]: on a terminal.
 //!
 //! Nothing here sleeps to be right: waits end on a condition, and fail at a deadline.
@@ -35,6 +35,7 @@ pub mod decode;
 pub mod encoded;
 pub mod endpoint;
 pub mod feed;
+pub mod interleaved;
 pub mod media;
 pub mod peer;
 pub mod pipewire;
@@ -49,21 +50,8 @@ pub mod service;
 pub mod station;
 pub mod tones;
 pub mod tty;
+pub mod udp;
+pub mod wait;
 pub mod wav;
 
-use std::time::{Duration, Instant};
-
-/// Asks `ready` until it answers.
-///
-/// # Panics
-/// At the limit, saying what was waited for.
-pub fn wait_until<T>(limit: Duration, what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
-    let start = Instant::now();
-    loop {
-        if let Some(value) = ready() {
-            return value;
-        }
-        assert!(start.elapsed() < limit, "waited {limit:?} for {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
+pub use wait::wait_until;
