@@ -95,8 +95,10 @@ fn outage(
             .any(|window| ["present", "absent"].contains(&&*said(window, "v1")))
             .then_some(())
     });
-    let held = relay.given_up().into_iter().max().unwrap_or_default();
-    case.within("longest that a request was held", DEADLINE + Duration::from_millis(100), held);
+    // Those that were answered, if badly, were not held.
+    if let Some(held) = relay.given_up().into_iter().max() {
+        case.within("longest that a request was held", DEADLINE + Duration::from_millis(100), held);
+    }
     rig::end(&mut case, run, &[&endpoint], &[]);
     case.end();
 }
@@ -255,9 +257,9 @@ fn case_14d_late_and_twice() {
     }
     // Given up for another base URL, and answered by both.
     let (late, dir) = (self::endpoint(&["v1"]), tempfile::tempdir().unwrap());
-    late.set(Mode::Delay(Duration::from_secs(3)));
+    late.set(Mode::Delay(Duration::from_secs(6)));
     let urls = format!("base_urls = [\"{}\", \"{}\"]", late.base_url(), endpoint.base_url());
-    let table = judge("v1", "", "deadline_ms = 5000").replace("base_url = \"\"", &urls);
+    let table = judge("v1", "", "deadline_ms = 10000").replace("base_url = \"\"", &urls);
     let run = recording(dir.path(), &table, &[1, 3], 0);
     counted(&mut case, "answered by two, one of them late", &run);
     let answered = |endpoint: &Endpoint| endpoint.requests().iter().filter(|seen| seen.clip.is_some()).count();

@@ -51,11 +51,12 @@ fn case_16_three_times_the_capacity() {
     let secs = from.elapsed().as_secs_f64();
     let judged: Vec<&Value> = told.iter().filter(|event| event["type"] == "ah.window.judged.v1").collect();
     let offered = SOURCES as f64 * secs / 2.0;
-    // Of what the places can answer: what came meanwhile was being served for 4 s, some of it from before.
-    let capacity = PLACES as f64 * secs / SERVICE.as_secs_f64();
-    let share = judged.len() as f64 / capacity;
-    let said = format!("{:.1} % ({} windows of {capacity:.0}, {offered:.0} offered)", share * 100.0, judged.len());
-    case.row("goodput of the capacity", "at least 95 %", &said, share >= 0.95);
+    // Time of the places that became verdicts: serving takes the stand-in 4 s and what decoding the clip takes.
+    let served = |event: &&Value| event["data"]["votes"][0]["latency_ms"].as_f64().unwrap() / 1e3;
+    let useful: f64 = judged.iter().map(served).sum();
+    let share = useful / (PLACES as f64 * secs);
+    let said = format!("{:.1} % ({} windows of {offered:.0} that were offered)", share * 100.0, judged.len());
+    case.row("goodput: time of the places that became verdicts", "at least 95 %", &said, share >= 0.95);
 
     // When each verdict was told, less the end of its window: a source's youngest verdict is as old as its serving took.
     let mut ages: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
