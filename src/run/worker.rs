@@ -21,7 +21,7 @@ use super::jobs::play;
 use crate::config::Cameras;
 use crate::config::cameras::NotAllowed;
 use crate::isolate::{Relay, SandboxError, Task, enter, write, write_ready};
-use crate::source::{Location, SourceError, Spec};
+use crate::source::{Incoming, Location, SourceError, Spec};
 
 /// A worker does not begin. Its supervisor says that it ended; this says why.
 #[derive(Debug, thiserror::Error)]
@@ -65,8 +65,10 @@ pub fn decode() -> Result<(), WorkerError> {
     let mut out = File::from(std::io::stdout().as_fd().try_clone_to_owned()?);
     write_ready(&mut out, held)?;
     let (_running, stop) = crossbeam_channel::bounded::<Infallible>(0);
-    // Nobody listens any more: the end.
-    play(&spec, &retry, &stop, |message| write(&mut out, message.as_ref()).is_ok())?;
+    play(&spec, &retry, &stop, |message| {
+        let heard = write(&mut out, message.as_ref()).is_ok();
+        heard && !matches!(message, Some(Incoming::Finished(_)))
+    })?;
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 //!
 //! An event's `id` is its number in the journal. Who comes back with `Last-Event-ID` gets everything after it from the
 //! journal, then what happens. Who reads too slowly is cut, and comes back that way: nobody who reads delays a window, and
-//! what waits for a reader is bounded.
+//! what waits for a reader is bounded. Who reads nothing at all is cut by `connection`.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -15,7 +15,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::response::sse::{Event as Sent, KeepAlive, Sse};
 use futures_util::Stream;
 use serde::Deserialize;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 use utoipa::IntoParams;
 
 use super::Service;
@@ -78,6 +78,7 @@ struct Reading {
     service: Arc<Service>,
     session: Option<Arc<str>>,
     told: broadcast::Receiver<Arc<Told>>,
+    over: watch::Receiver<bool>,
     /// The number of the last event that was sent.
     last: u64,
     /// The journal has been read up to where the live events begin.
@@ -128,11 +129,12 @@ fn begin(
     let after = resume(headers.get("last-event-id"), since.after)?;
     // Listening begins before the journal is read: nothing falls between the two.
     let told = service.told.subscribe();
-    let counted = Counted::new(&service.streams);
+    let (over, counted) = (service.over.subscribe(), Counted::new(&service.streams));
     let reading = Reading {
         service,
         session,
         told,
+        over,
         last: after.unwrap_or(0),
         caught_up: after.is_none(),
         page: VecDeque::new(),
@@ -163,7 +165,11 @@ impl Reading {
                 self.page = page.into();
                 continue;
             }
-            let told = self.told.recv().await.ok()?;
+            let told = tokio::select! {
+                biased;
+                told = self.told.recv() => told.ok()?,
+                _ = self.over.wait_for(|over| *over) => return None,
+            };
             let wanted = self.session.is_none() || told.event.session == self.session;
             // What the journal gave already is not sent twice.
             if wanted && told.seq > self.last {

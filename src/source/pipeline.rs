@@ -155,6 +155,8 @@ struct Found {
     announced: Streams,
     joined: Streams,
     said: bool,
+    /// Where the branches of sound and of pictures are joined.
+    places: [Option<gst::glib::WeakRef<gst::GhostPad>>; 2],
 }
 
 /// Builds and starts the pipeline of a source.
@@ -263,8 +265,15 @@ fn join(spec: &Spec, shared: &Arc<Shared>, found: &Arc<Mutex<Found>>, bin: &gst:
     let announced = {
         let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
         let joined = if stream == Stream::Video { &mut found.joined.video } else { &mut found.joined.audio };
-        if part.is_none() || std::mem::replace(joined, true) {
+        if part.is_none() {
             return false;
+        }
+        if std::mem::replace(joined, true) {
+            // A recording whose codec changes: what was decoded before is gone, and its place is free.
+            let place =
+                found.places[usize::from(stream == Stream::Video)].as_ref().and_then(gst::glib::WeakRef::upgrade);
+            let free = place.filter(|place| place.target().is_none());
+            return free.is_some_and(|place| place.set_target(Some(pad)).is_ok());
         }
         found.announced.audio || found.announced.video
     };
@@ -272,14 +281,21 @@ fn join(spec: &Spec, shared: &Arc<Shared>, found: &Arc<Mutex<Found>>, bin: &gst:
         say_streams(shared, found);
     }
     let attached = branch(spec, shared, stream).map_err(|e| e.to_string()).and_then(|branch| attach(bin, &branch, pad));
-    if let Err(reason) = &attached {
-        tracing::error!(source = shared.name, ?stream, reason, "a stream could not be joined to its branch");
+    match attached {
+        Ok(place) => {
+            let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+            found.places[usize::from(stream == Stream::Video)] = Some(place.downgrade());
+            true
+        }
+        Err(reason) => {
+            tracing::error!(source = shared.name, ?stream, reason, "a stream could not be joined to its branch");
+            false
+        }
     }
-    attached.is_ok()
 }
 
-/// Links a pad inside the source's bin to a branch beside it.
-fn attach(bin: &gst::Bin, branch: &gst::Bin, pad: &gst::Pad) -> Result<(), String> {
+/// Links a pad inside the source's bin to a branch beside it, by the pad of the bin that is given.
+fn attach(bin: &gst::Bin, branch: &gst::Bin, pad: &gst::Pad) -> Result<gst::GhostPad, String> {
     let pipeline = bin.parent().and_downcast::<gst::Pipeline>().ok_or("the pipeline is gone")?;
     pipeline.add(branch).map_err(|e| e.to_string())?;
     let sink = branch.static_pad("sink").ok_or("the branch has no open end to join")?;
@@ -287,7 +303,8 @@ fn attach(bin: &gst::Bin, branch: &gst::Bin, pad: &gst::Pad) -> Result<(), Strin
     ghost.set_active(true).map_err(|e| e.to_string())?;
     bin.add_pad(&ghost).map_err(|e| e.to_string())?;
     ghost.link(&sink).map_err(|e| e.to_string())?;
-    branch.sync_state_with_parent().map_err(|e| e.to_string())
+    branch.sync_state_with_parent().map_err(|e| e.to_string())?;
+    Ok(ghost)
 }
 
 /// Part of the paths of a sound branch's elements.

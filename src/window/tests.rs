@@ -8,6 +8,7 @@
 )]
 
 mod pause;
+mod step;
 
 use proptest::prelude::*;
 

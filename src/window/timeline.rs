@@ -2,9 +2,11 @@
 //!
 //! A gap (over 1 s without any frame: by arrival on live sources, by timestamps in a file) is lost time. A jump of
 //! timestamps while media arrives is none. After either a new continuity begins. One stream that pauses or steps alone is
-//! no gap: its frames are parked until the other stream shows which it is, or for [`PATIENCE`] of its own media.
+//! no gap: its frames are parked until the other stream shows which it is, or for [`PATIENCE`] of its own media. Smaller
+//! differences between the streams' clocks are `step`'s.
 
 mod pause;
+mod step;
 
 use std::collections::VecDeque;
 
@@ -14,6 +16,7 @@ use super::{Cut, Cutting, Frame, Piece, Stream, Streams, Window};
 use crate::judge::{LostReason, WindowId};
 use crate::time::{MediaTime, Span};
 use pause::Pause;
+use step::Step;
 
 /// Longer without any frame is a gap; a longer step of timestamps is a jump.
 pub const GAP: MediaTime = MediaTime::from_millis(1000);
@@ -30,6 +33,8 @@ pub struct Timeline<R> {
     /// Between continuities the way of keeping pictures rests here.
     keep: Option<Keep<R>>,
     current: Option<Current<R>>,
+    /// Of the connection that lasts.
+    step: Step,
     session: Option<Session>,
     /// Whether the whole recording so far is one continuity.
     unbroken: bool,
@@ -105,6 +110,7 @@ impl<R> Timeline<R> {
             ended: Streams::default(),
             keep: Some(keep),
             current: None,
+            step: Step::default(),
             session: None,
             unbroken: true,
             next: None,
@@ -124,6 +130,7 @@ impl<R> Timeline<R> {
     pub fn streams(&mut self, streams: Streams) {
         self.streams = streams;
         self.ended = Streams::default();
+        self.step = Step::default();
     }
 
     /// A frame arrived at `arrival` (monotonic, any zero). `refused`: frames of this source refused at the bridge since the last.
@@ -141,6 +148,8 @@ impl<R> Timeline<R> {
             self.end_pause(frame.time(), arrival, out);
             self.begin(arrival, MediaTime::ZERO, out);
         }
+        let now = self.session_time().unwrap_or_default();
+        let frame = if self.cutting.live { self.step.follow(frame, arrival, now) } else { frame };
         self.place(frame, refused, arrival, out);
         self.end_if_too_long(out);
     }
@@ -343,7 +352,7 @@ impl<R> Timeline<R> {
         let (pieces, keep, end, windows) = cutter.finish(complete);
         self.keep = Some(keep);
         for piece in pieces {
-            out.push(cut(piece, number, start, self.streams));
+            out.push(cut(piece, number, start, self.streams, &self.step));
         }
         if let Some(session) = &mut self.session {
             session.end = session.end.max(start + end);
@@ -371,13 +380,13 @@ impl<R> Timeline<R> {
     fn drain(&mut self, out: &mut Vec<Cut>) {
         let Some(current) = &mut self.current else { return };
         while let Some(piece) = current.cutter.pop() {
-            out.push(cut(piece, current.number, current.start, self.streams));
+            out.push(cut(piece, current.number, current.start, self.streams, &self.step));
         }
     }
 }
 
 /// Puts a piece on session time, and holds back a window that lacks over half of a stream its source has.
-fn cut(piece: Piece, continuity: u32, start: MediaTime, streams: Streams) -> Cut {
+fn cut(piece: Piece, continuity: u32, start: MediaTime, streams: Streams, step: &Step) -> Cut {
     match piece {
         Piece::Tail(span) => Cut::Tail(span.shift(start)),
         Piece::Window {
@@ -410,6 +419,7 @@ fn cut(piece: Piece, continuity: u32, start: MediaTime, streams: Streams) -> Cut
                 sound_missing,
                 refused,
                 audio_offset,
+                alignment: step.of_window(start + span.start()),
             }))
         }
     }

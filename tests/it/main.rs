@@ -22,6 +22,7 @@ mod doctor;
 mod faults;
 mod fuzz;
 mod gate;
+mod isolation;
 mod journal;
 mod kit;
 mod long;

@@ -57,7 +57,7 @@ impl Journal {
                 }
                 Ok(told.receipt)
             };
-            let call = Call { work, value: None, reply: Some(reply), keep: true, folds: true };
+            let call = Call { keep: true, folds: true, ..Call::new(work, Some(reply)) };
             state.jobs.push_back(Job::Work(Box::new(call)));
         }
         self.shared().work.notify_one();

@@ -10,13 +10,18 @@
 #![allow(dead_code, reason = "a frame offers more than any one case uses")]
 
 mod after;
+mod cameras;
 mod case;
+mod changes;
 mod disk;
 mod endpoints;
+mod hostile;
 mod kills;
 mod limits;
+mod network;
 mod relay;
 mod rig;
 mod secrets;
 mod sinks;
+mod times;
 mod tls;
