@@ -289,6 +289,7 @@ mod tests {
         let [allowed, other, port, elsewhere] = told.split('|').collect::<Vec<_>>().try_into().unwrap();
         let with_network = std::env::var_os("AHWATCH_TEST_NETWORK").is_some();
         let (port, elsewhere): (u16, u16) = (port.parse().unwrap(), elsewhere.parse().unwrap());
+        let parent = rustix::process::getppid();
         let held = confine((!with_network).then_some(Path::new(allowed)), with_network.then_some(port)).unwrap();
         println!("held {held:?}");
         let told = |what: &str, worked: bool| println!("{what}: {}", if worked { "YES" } else { "no" });
@@ -309,7 +310,7 @@ mod tests {
         told("unix", std::os::unix::net::UnixDatagram::unbound().is_ok());
         told("run", Command::new("/bin/true").status().is_ok());
         told("kill", rustix::process::test_kill_process(rustix::process::Pid::INIT).is_ok());
-        told("parent", rustix::process::getppid().is_some_and(|p| rustix::process::test_kill_process(p).is_ok()));
+        told("parent", parent.is_some_and(|parent| rustix::process::test_kill_process(parent).is_ok()));
         told("unlimit", setrlimit(Resource::Core, Rlimit { current: None, maximum: None }).is_ok());
     }
 
