@@ -15,6 +15,6 @@ mkdir -p target/sbom
 # A fixed time makes the same lock file the same list.
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || echo 0)
 export SOURCE_DATE_EPOCH
-cargo cyclonedx --format json --spec-version 1.5 --describe crate --target all --no-build-deps --override-filename ahwatch.cdx -q
+cargo cyclonedx --format json --spec-version 1.5 --no-build-deps --override-filename ahwatch.cdx -q
 mv ahwatch.cdx.json target/sbom/
-echo "target/sbom/ahwatch.cdx.json: $(grep -c '"purl"' target/sbom/ahwatch.cdx.json) packages"
+echo "target/sbom/ahwatch.cdx.json: $(grep -c '"hashes"' target/sbom/ahwatch.cdx.json) crates"

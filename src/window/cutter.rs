@@ -74,7 +74,8 @@ impl<R> Cutter<R> {
     pub fn picture(&mut self, time: MediaTime, raw: R, refused: u32) {
         let origin = self.begin_at(time);
         let time = time - origin;
-        if self.stills.newest().is_some_and(|newest| time <= newest) || time < MediaTime::ZERO {
+        let is_late = self.stills.newest().is_some_and(|newest| time <= newest) || time < MediaTime::ZERO;
+        if is_late || time > self.reach() {
             return;
         }
         self.open_until(time + EARLY);
@@ -135,9 +136,7 @@ impl<R> Cutter<R> {
             open.refused += refused;
         }
         let (skip, mut zeros) = self.sound.place(time - origin);
-        // The clocks of the two streams differ: silence up to there would be time that never was, and might fill the memory.
-        let reach = self.end() + self.cutting.window + self.cutting.stall;
-        if zeros > i64::from(SAMPLE_RATE) && time - origin > reach {
+        if zeros > i64::from(SAMPLE_RATE) && time - origin > self.reach() {
             return;
         }
         while zeros > 0 {
@@ -176,6 +175,12 @@ impl<R> Cutter<R> {
         let video = self.stills.newest().map(|t| t + self.stills.period().unwrap_or(LONE));
         let audio = self.sound.first_arrived().map(|_| self.sound.end());
         video.max(audio).unwrap_or_default()
+    }
+
+    /// A frame beyond this is of another clock than all that is there, and is ignored: up to there would be time that never was, in
+    /// windows without number.
+    fn reach(&self) -> MediaTime {
+        self.end() + self.cutting.window + self.cutting.stall
     }
 
     /// How many windows were cut so far.

@@ -134,6 +134,17 @@ pub enum Stream {
     Video,
 }
 
+impl Stream {
+    /// The other of the two.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Audio => Self::Video,
+            Self::Video => Self::Audio,
+        }
+    }
+}
+
 /// A statement about both streams of a source, e.g. which it has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Streams {

@@ -80,7 +80,7 @@ impl<R> Current<R> {
     }
 
     fn jumped(&self, frame: &Frame<R>, ended: Streams) -> bool {
-        let other = other_of(frame.stream());
+        let other = frame.stream().other();
         match self.end_of(frame.stream()) {
             Some(end) => (frame.time() - end).abs() > GAP,
             // The first of its stream, long after the other has ended: nothing came between.
@@ -90,13 +90,6 @@ impl<R> Current<R> {
 
     fn is_parked(&self, stream: Stream) -> bool {
         self.parked.iter().any(|(f, _)| f.stream() == stream)
-    }
-}
-
-const fn other_of(stream: Stream) -> Stream {
-    match stream {
-        Stream::Audio => Stream::Video,
-        Stream::Video => Stream::Audio,
     }
 }
 
@@ -299,7 +292,7 @@ impl<R> Timeline<R> {
         let Some(current) = &mut self.current else { return };
         let Some((first, _)) = current.parked.front() else { return };
         let (stream, at) = (first.stream(), first.time());
-        let other = other_of(stream);
+        let other = stream.other();
         let other_end = current.end_of(other).filter(|_| !self.ended.of(other));
         if let Some(end) = other_end
             && !current.is_parked(other)

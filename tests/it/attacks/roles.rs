@@ -54,7 +54,7 @@ use May::{Anybody, Known, Least, Own, Participant};
 use Role::{Admin, Operator, Viewer};
 
 /// The table. `{id}` is a session of a browser, but for alerts.
-const ROUTES: [(&str, &str, May); 40] = [
+const ROUTES: [(&str, &str, May); 43] = [
     ("GET", "/v1/sessions", Least(Viewer)),
     ("POST", "/v1/sessions", Least(Operator)),
     ("GET", "/v1/sessions/{id}", Own(Viewer)),
@@ -73,6 +73,9 @@ const ROUTES: [(&str, &str, May); 40] = [
     ("GET", "/v1/audit", Least(Admin)),
     ("GET", "/v1/judges", Least(Viewer)),
     ("GET", "/v1/sinks", Least(Viewer)),
+    ("GET", "/v1/sinks/{name}/dead-letters", Least(Viewer)),
+    ("POST", "/v1/sinks/{name}/dead-letters/resend", Least(Operator)),
+    ("DELETE", "/v1/sinks/{name}", Least(Admin)),
     ("GET", "/v1/join", Participant(false)),
     ("GET", "/v1/me", Known),
     ("GET", "/v1/version", Known),
@@ -163,7 +166,11 @@ fn every_route_lets_in_whom_it_is_for_and_nobody_else() {
                 Caller::Has(Operator) => Some(operator),
                 Caller::Has(Admin) => Some(admin),
             };
-            let at = path.replace("{id}", &id).replace("{session}", &id).replace("{file}", "main.js");
+            let at = path
+                .replace("{id}", &id)
+                .replace("{session}", &id)
+                .replace("{file}", "main.js")
+                .replace("{name}", "desk");
             let at = at.replace("{resource}", "r").replace("{token}", "ahw_x");
             let headers: Vec<(&str, String)> =
                 token.map(|token| ("authorization", format!("Bearer {token}"))).into_iter().collect();
