@@ -101,7 +101,7 @@ async fn no_spelling_of_a_webhooks_address_leads_inward() {
     assert!(NAMES.iter().all(|name| taken.iter().any(|form| form.starts_with(name))), "{taken:?}");
     let sinks = sinks(&text, dir.path());
     let journal = journal(dir.path(), &sinks);
-    let running = Sinks::start(&journal, &sinks).unwrap();
+    let running = Sinks::start(&journal, &sinks, ahwatch::stage::Stages::default()).unwrap();
     journal.record(vec![alert("s1", 1)]).await;
     let filter = || ahwatch::alert::journal::AlertFilter { limit: 9, ..Default::default() };
     let deliveries = until("all of them to have failed", || {
