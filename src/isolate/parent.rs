@@ -63,7 +63,7 @@ pub fn supervise(
     let finish = workers(spec, retry, relay, &sender, &stop);
     // As with every source: taken, or nobody is there.
     let _ = sender.send(Incoming::Finished(finish));
-    drop(stop);
+    drop((sender, stop));
 }
 
 fn workers(
@@ -154,16 +154,15 @@ fn worker(
             Ok(Said::Frame(frame, before)) => {
                 let message = Incoming::Frame { frame, arrival: monotonic(), refused: refused + before };
                 refused = 0;
-                if !live {
-                    message
-                } else {
+                if live {
                     match sender.try_send(message) {
-                        Ok(()) => continue,
+                        Ok(()) => {}
                         Err(TrySendError::Full(Incoming::Frame { refused: before, .. })) => refused = before + 1,
                         Err(_) => return Ok(Ended::Stopped),
                     }
                     continue;
                 }
+                message
             }
             Err(WireError::Ended(_)) if stopped(stop) => return Ok(Ended::Stopped),
             Err(WireError::Ended(error)) if error.kind() == ErrorKind::TimedOut => {

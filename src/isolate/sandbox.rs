@@ -283,6 +283,7 @@ mod tests {
 
     /// What code that took a worker over would try. It runs only when the test below starts it.
     #[test]
+    #[allow(clippy::disallowed_methods, reason = "whether decoding may start threads is asked")]
     #[ignore = "run by a_planted_exploit_gets_nowhere, in a process that is confined"]
     fn exploit() {
         let Ok(told) = std::env::var(SECRET) else { return };

@@ -103,7 +103,9 @@ pub fn write(to: &mut impl Write, message: Option<&Incoming>) -> std::io::Result
             let mut body = Vec::with_capacity(12 + 2 * pcm.len());
             body.put_i64_le(time.as_nanos());
             body.put_u32_le(*refused);
-            pcm.iter().for_each(|value| body.put_i16_le(*value));
+            for value in pcm {
+                body.put_i16_le(*value);
+            }
             head(to, SOUND, body.len())?;
             to.write_all(&body)
         }
@@ -195,7 +197,7 @@ pub fn read(from: &mut impl Read, location: &str) -> Result<Said, WireError> {
             heard(control, location)
         }
         SOUND => sound(&body).ok_or(WireError::Nonsense("a block of sound")),
-        PICTURE => picture(Bytes::from(body)).ok_or(WireError::Nonsense("a picture")),
+        PICTURE => picture(&Bytes::from(body)).ok_or(WireError::Nonsense("a picture")),
         IDLE if length == 0 => Ok(Said::Idle),
         _ => Err(WireError::Nonsense("an unknown kind")),
     }
@@ -241,7 +243,7 @@ fn sound(mut body: &[u8]) -> Option<Said> {
     Some(Said::Frame(Frame::Sound { time, pcm }, refused))
 }
 
-fn picture(body: Bytes) -> Option<Said> {
+fn picture(body: &Bytes) -> Option<Said> {
     let mut numbers = body.get(..PICTURE_HEAD)?;
     let time = time(numbers.try_get_i64_le().ok()?)?;
     let refused = numbers.try_get_u32_le().ok()?;

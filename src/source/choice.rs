@@ -9,7 +9,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 
 /// Demuxers, parsers, depayloaders and decoders that may be chosen. Not faad, which is 21 ms off the sound's timestamps, nor
-/// openh264dec, which costs 1.8 times avdec_h264.
+/// openh264dec, which costs 1.8 times `avdec_h264`.
 const CHOSEN: [&str; 66] = [
     // Containers.
     "qtdemux",

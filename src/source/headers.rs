@@ -82,9 +82,8 @@ fn matroska(input: &mut Input, length: u64) -> Option<usize> {
         let Some((id, _)) = input.number(true) else { break };
         let Some((size, unknown)) = input.number(false) else { break };
         match id {
-            SEGMENT => {}
             TRACKS if !unknown => end = end.min(input.at.saturating_add(size)),
-            TRACKS => {}
+            SEGMENT | TRACKS => {}
             CLUSTER => break,
             _ if unknown => break,
             id => {
@@ -144,21 +143,21 @@ mod tests {
         excess(file)
     }
 
-    fn of(kind: &[u8; 4], content: &[u8]) -> Vec<u8> {
+    fn of(kind: [u8; 4], content: &[u8]) -> Vec<u8> {
         let size = u32::try_from(content.len() + 8).unwrap();
-        [&size.to_be_bytes(), kind.as_slice(), content].concat()
+        [&size.to_be_bytes()[..], &kind, content].concat()
     }
 
     #[test]
     fn too_many_tracks_and_too_large_an_index_are_said_and_the_usual_passes() {
         let movie = |tracks: usize| {
-            let moov = [of(b"mvhd", &[0; 100]), of(b"trak", &[0; 30]).repeat(tracks)].concat();
-            [of(b"ftyp", b"isom\0\0\0\0"), of(b"mdat", &[0; 5000]), of(b"moov", &moov)].concat()
+            let moov = [of(*b"mvhd", &[0; 100]), of(*b"trak", &[0; 30]).repeat(tracks)].concat();
+            [of(*b"ftyp", b"isom\0\0\0\0"), of(*b"mdat", &[0; 5000]), of(*b"moov", &moov)].concat()
         };
         assert_eq!(said(&movie(64)), None);
         assert!(said(&movie(1_000_000)).unwrap().contains("more than 64 tracks"));
         let huge =
-            [of(b"ftyp", b"isom\0\0\0\0"), [&1u32.to_be_bytes()[..], b"moov", &(4u64 << 30).to_be_bytes()].concat()];
+            [of(*b"ftyp", b"isom\0\0\0\0"), [&1u32.to_be_bytes()[..], b"moov", &(4u64 << 30).to_be_bytes()].concat()];
         assert!(said(&huge.concat()).unwrap().contains("4294967296 bytes"));
 
         let element =

@@ -43,9 +43,9 @@ pub fn spoil(bytes: &mut Vec<u8>, from: usize, dice: &mut Pcg64) {
 }
 
 /// A box of an MP4.
-pub fn of(kind: &[u8; 4], content: &[u8]) -> Vec<u8> {
+pub fn of(kind: [u8; 4], content: &[u8]) -> Vec<u8> {
     let size = u32::try_from(content.len() + 8).expect("small");
-    [&size.to_be_bytes(), kind.as_slice(), content].concat()
+    [&size.to_be_bytes()[..], &kind, content].concat()
 }
 
 /// An element of a Matroska file.
@@ -58,7 +58,7 @@ pub fn huge_index(path: &std::path::Path, size: u64) {
     use std::io::Write as _;
     let mut file = std::fs::File::create(path).expect("a file");
     file.write_all(
-        &[of(b"ftyp", b"isom\0\0\0\0"), [&1u32.to_be_bytes()[..], b"moov", &size.to_be_bytes()].concat()].concat(),
+        &[of(*b"ftyp", b"isom\0\0\0\0"), [&1u32.to_be_bytes()[..], b"moov", &size.to_be_bytes()].concat()].concat(),
     )
     .expect("disk");
     file.set_len(size + 16).expect("a file with holes");
@@ -66,8 +66,8 @@ pub fn huge_index(path: &std::path::Path, size: u64) {
 
 /// An MP4 of so many tracks.
 pub fn movie_of_tracks(tracks: usize) -> Vec<u8> {
-    let moov = [of(b"mvhd", &[0; 100]), of(b"trak", &[]).repeat(tracks)].concat();
-    [of(b"ftyp", b"isom\0\0\0\0"), of(b"mdat", &[0; 5000]), of(b"moov", &moov)].concat()
+    let moov = [of(*b"mvhd", &[0; 100]), of(*b"trak", &[]).repeat(tracks)].concat();
+    [of(*b"ftyp", b"isom\0\0\0\0"), of(*b"mdat", &[0; 5000]), of(*b"moov", &moov)].concat()
 }
 
 /// A Matroska file of these tracks, and one block of the first.
