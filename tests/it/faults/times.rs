@@ -19,7 +19,6 @@ use crate::kit::media::Recipe;
 use crate::kit::proxy::Proxy;
 use crate::kit::rtsp::Show;
 use crate::kit::udp::Luck;
-use crate::watch_file::LIMIT;
 
 const WINDOW_TYPES: [&str; 4] = [JUDGED, "ah.window.skipped.v1", "ah.window.dropped.v1", "ah.window.lost.v1"];
 
