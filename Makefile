@@ -1,5 +1,5 @@
 # `make help` lists the targets. All can be repeated, and need no network once they have run.
-.PHONY: help setup setup-test demo serve-demo api-test test faults conformance conformance-clean audit bench bench-prepare
+.PHONY: help setup setup-test demo serve-demo api-test test faults conformance conformance-clean fuzz audit sbom bench bench-prepare
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
@@ -42,8 +42,14 @@ conformance: ## the client before the real vLLM and ms-swift, on CPU (7.6 GB on 
 conformance-clean: ## remove what it built
 	@tests/conformance/setup.sh --clean
 
+fuzz: ## the fuzz targets, two at a time, each for FOR seconds (600); needs a nightly compiler (ONLY=NAME,...)
+	@scripts/fuzz.sh
+
 audit: ## licences, bans and sources of all dependencies; advisories where they can be reached
 	@scripts/audit.sh
+
+sbom: ## what the program is made of, as CycloneDX: target/sbom/ahwatch.cdx.json
+	@scripts/sbom.sh
 
 bench: setup-test ## every bench: decoding, many sources, load, gate, BAH (an hour)
 	cargo bench --locked

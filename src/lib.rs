@@ -14,6 +14,7 @@
 //! - [`watch`]: one source's task. [`run`]: the topology of threads, tasks and channels. [`doctor`]: is everything there that
 //!   this needs? [`cli`]: the commands.
 //! - [`server`]: what others reach over the network.
+//! - [`stage`]: how long each of these takes.
 //! - [`bah`]: the BAH dataset, offline, on the same core.
 //!
 //! A session is Present when most judges saw A/H in some window (Tang et al., arXiv 2603.13406, Eq. 2 and 3). What was not
@@ -35,6 +36,7 @@ pub mod screen;
 pub mod server;
 pub mod session;
 pub mod source;
+pub mod stage;
 pub mod time;
 pub mod watch;
 pub mod window;

@@ -8,11 +8,11 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use url::Url;
 
-use super::Overrides;
 use super::problem::{Place, Problems};
 use super::raw::{RawSource, table_name};
 use super::redact::{Secret, redact_url};
 use super::server::{Basis, Purpose};
+use super::{Cameras, Overrides};
 use crate::source::{Feed, Microphone};
 
 /// One place media comes from.
@@ -32,6 +32,8 @@ pub struct SourceConfig {
     pub isolated: bool,
     /// By whose leave it is watched; None: not said, which is enough for `watch`.
     pub leave: Option<Leave>,
+    /// Only these cameras may be connected to. None, as of every configured source: the address is the owner's own.
+    pub cameras: Option<Arc<Cameras>>,
 }
 
 /// Where a source is decoded.
@@ -59,7 +61,7 @@ impl SourceConfig {
     /// A source that is added while the program runs.
     #[must_use]
     pub const fn added(name: Arc<str>, input: Input) -> Self {
-        Self { name, input, pipeline: None, realtime: false, once: false, isolated: false, leave: None }
+        Self { name, input, pipeline: None, realtime: false, once: false, isolated: false, leave: None, cameras: None }
     }
 
     /// A camera that is added while the program runs: an `rtsp://` or `rtsps://` address, or `test:`.
@@ -223,6 +225,7 @@ fn build_one(
         once: is_file || overrides.once || raw.once.unwrap_or(false),
         isolated,
         leave: leave(raw, place, problems),
+        cameras: None,
     })
 }
 

@@ -137,12 +137,18 @@ fn worker(
                 ready(spec, held);
                 continue;
             }
-            Ok(Said::Finished(finish)) => return Ok(Ended::Finished(finish)),
+            Ok(Said::Finished(mut finish)) => {
+                if let Some(SourceError::NeverReached { reason, .. }) = &mut finish.error
+                    && let Some(trouble) = trouble(relay)
+                {
+                    *reason = trouble;
+                }
+                return Ok(Ended::Finished(finish));
+            }
             Ok(Said::Streams(streams)) => Incoming::Streams(streams),
             Ok(Said::StreamEnded(stream)) => Incoming::StreamEnded(stream),
             Ok(Said::Lost(mut loss)) => {
-                let trouble = relay.and_then(|r| r.trouble.lock().unwrap_or_else(PoisonError::into_inner).take());
-                loss.reason = trouble.unwrap_or(loss.reason);
+                loss.reason = trouble(relay).unwrap_or(loss.reason);
                 Incoming::Lost(loss)
             }
             Ok(Said::Frame(frame, before)) => {
@@ -173,6 +179,11 @@ fn worker(
             return Ok(Ended::Stopped);
         }
     }
+}
+
+/// Why the relay could not reach the camera, which the worker does not know.
+fn trouble(relay: Option<&Relay>) -> Option<String> {
+    relay?.trouble.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 fn ready(spec: &Spec, held: Held) {

@@ -67,7 +67,7 @@ impl Task {
         let Self { name, realtime, once, delay, .. } = self;
         let [first, longest, refused, silence, first_frame] = self.retry;
         let retry = Retry { first, longest, refused, silence, first_frame };
-        Some((Spec { name, location, description, realtime, once, delay, isolated: false }, retry))
+        Some((Spec { name, location, description, realtime, once, cameras: None, delay, isolated: false }, retry))
     }
 
     /// The one file it may read.

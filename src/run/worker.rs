@@ -5,19 +5,23 @@
 use std::convert::Infallible;
 use std::fs::File;
 use std::io::Read as _;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::copy_bidirectional;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use url::Url;
 
 use super::jobs::play;
+use crate::config::Cameras;
+use crate::config::cameras::NotAllowed;
 use crate::isolate::{Relay, SandboxError, Task, enter, write, write_ready};
-use crate::source::{Location, SourceError, Spec};
+use crate::source::{Incoming, Location, SourceError, Spec};
 
 /// A worker does not begin. Its supervisor says that it ended; this says why.
 #[derive(Debug, thiserror::Error)]
@@ -61,8 +65,10 @@ pub fn decode() -> Result<(), WorkerError> {
     let mut out = File::from(std::io::stdout().as_fd().try_clone_to_owned()?);
     write_ready(&mut out, held)?;
     let (_running, stop) = crossbeam_channel::bounded::<Infallible>(0);
-    // Nobody listens any more: the end.
-    play(&spec, &retry, &stop, |message| write(&mut out, message.as_ref()).is_ok())?;
+    play(&spec, &retry, &stop, |message| {
+        let heard = write(&mut out, message.as_ref()).is_ok();
+        heard && !matches!(message, Some(Incoming::Finished(_)))
+    })?;
     Ok(())
 }
 
@@ -79,12 +85,10 @@ pub(super) struct Open {
 /// The system gives no port or no thread.
 pub(super) fn open(spec: &Spec) -> std::io::Result<Option<Open>> {
     let Location::Rtsp(url) = &spec.location else { return Ok(None) };
-    let host = match url.host() {
-        Some(url::Host::Ipv6(address)) => address.to_string(),
-        Some(host) => host.to_string(),
-        None => return Ok(None),
-    };
-    let camera = (host, url.port().unwrap_or(554));
+    if url.host().is_none() {
+        return Ok(None);
+    }
+    let camera = Camera { url: url.clone(), cameras: spec.cameras.clone() };
     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     listener.set_nonblocking(true)?;
     let relay = Relay { port: listener.local_addr()?.port(), trouble: Arc::default() };
@@ -104,7 +108,39 @@ pub(super) fn open(spec: &Spec) -> std::io::Result<Option<Open>> {
     Ok(Some(Open { relay, _running: running }))
 }
 
-async fn lead(listener: std::net::TcpListener, camera: (String, u16), trouble: &Arc<Mutex<Option<String>>>) {
+/// Where a relay leads.
+#[derive(Clone)]
+struct Camera {
+    url: Url,
+    /// Only these may be connected to; None: it is the owner's own.
+    cameras: Option<Arc<Cameras>>,
+}
+
+impl Camera {
+    /// Connects. The name is resolved once, and what was looked at is what is connected to.
+    async fn connect(&self) -> Result<TcpStream, String> {
+        let failed = |error: std::io::Error| format!("the camera cannot be reached: {error}");
+        let host = match self.url.host() {
+            Some(url::Host::Ipv6(address)) => address.to_string(),
+            Some(host) => host.to_string(),
+            None => String::new(),
+        };
+        let port = self.url.port().unwrap_or(554);
+        let mut found: Vec<SocketAddr> = lookup_host((host.as_str(), port)).await.map_err(failed)?.collect();
+        if let Some(cameras) = &self.cameras {
+            cameras.check(&self.url).map_err(|refused| refused.to_string())?;
+            let addresses: Vec<IpAddr> = found.iter().map(SocketAddr::ip).collect();
+            let permitted = cameras.permitted(&host, &addresses);
+            found.retain(|address| permitted.contains(&address.ip()));
+            if found.is_empty() {
+                return Err(NotAllowed::Address(host).to_string());
+            }
+        }
+        TcpStream::connect(found.as_slice()).await.map_err(failed)
+    }
+}
+
+async fn lead(listener: std::net::TcpListener, camera: Camera, trouble: &Arc<Mutex<Option<String>>>) {
     let Ok(listener) = TcpListener::from_std(listener) else { return };
     let mut connections = JoinSet::new();
     loop {
@@ -118,15 +154,15 @@ async fn lead(listener: std::net::TcpListener, camera: (String, u16), trouble: &
     }
 }
 
-async fn connection(mut worker: TcpStream, camera: (String, u16), trouble: Arc<Mutex<Option<String>>>) {
-    let connected = timeout(CONNECTING, TcpStream::connect((camera.0.as_str(), camera.1))).await;
+async fn connection(mut worker: TcpStream, camera: Camera, trouble: Arc<Mutex<Option<String>>>) {
+    let connected = timeout(CONNECTING, camera.connect()).await;
     let reason = match connected {
         Ok(Ok(mut camera)) => {
             // One that goes away is told by the end of the other.
             let _ = copy_bidirectional(&mut worker, &mut camera).await;
             return;
         }
-        Ok(Err(error)) => format!("the camera cannot be reached: {error}"),
+        Ok(Err(reason)) => reason,
         Err(_) => format!("the camera does not answer within {} s", CONNECTING.as_secs()),
     };
     *trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);

@@ -3,11 +3,6 @@
 //! A process that has none left cannot reach its judges, and cannot take up a camera again that was lost. So a new source is
 //! refused, and a new connection closed, while the sources that run still have what they need.
 
-use std::future::{Ready, ready};
-use std::io;
-
-use axum_server::accept::Accept;
-
 use super::problem::Problem;
 
 /// What the service itself has open: its sockets, the journal, the runtime.
@@ -33,19 +28,9 @@ pub(super) fn for_another(sources: usize) -> Result<(), Problem> {
     Err(Problem::unavailable(what).after(30))
 }
 
-/// Takes connections, as long as there is room for them.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Door;
-
-impl<I, S> Accept<I, S> for Door {
-    type Stream = I;
-    type Service = S;
-    type Future = Ready<io::Result<(I, S)>>;
-
-    fn accept(&self, stream: I, service: S) -> Self::Future {
-        let full = descriptors().is_some_and(|(limit, open)| limit.saturating_sub(open) < KEPT);
-        ready(if full { Err(io::ErrorKind::QuotaExceeded.into()) } else { Ok((stream, service)) })
-    }
+/// Whether there is no room for another connection.
+pub(super) fn is_full() -> bool {
+    descriptors().is_some_and(|(limit, open)| limit.saturating_sub(open) < KEPT)
 }
 
 /// Sources that were just accepted have not opened everything yet, so what they will take counts.
@@ -71,7 +56,7 @@ mod tests {
         assert!(!is_enough(64, 50, 1), "much else is open");
         assert!(!is_enough(64, 20, 3), "they have not opened theirs yet");
         assert!(!is_enough(16, 20, 0));
-        let most = |limit| (0..).find(|sources| !is_enough(limit, 0, *sources)).unwrap();
+        let most = |limit| (0..100_000).find(|sources| !is_enough(limit, 0, *sources)).unwrap();
         assert_eq!((most(64), most(1024), most(65_536)), (2, 82, 5458));
     }
 

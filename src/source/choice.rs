@@ -10,7 +10,7 @@ use gstreamer::prelude::*;
 
 /// Demuxers, parsers, depayloaders and decoders that may be chosen. Not faad, which is 21 ms off the sound's timestamps, nor
 /// openh264dec, which costs 1.8 times avdec_h264.
-const CHOSEN: [&str; 67] = [
+const CHOSEN: [&str; 66] = [
     // Containers.
     "qtdemux",
     "matroskademux",
@@ -43,7 +43,6 @@ const CHOSEN: [&str; 67] = [
     "av1dec",
     "dav1ddec",
     "jpegdec",
-    "theoradec",
     "vp8dec",
     "vp9dec",
     // Sound.
@@ -132,6 +131,8 @@ pub(crate) fn load() -> Result<(), super::SourceError> {
         // What is not installed is told when media needs it.
         let _ = gst::ElementFactory::find(name).and_then(|factory| factory.load().ok());
     }
+    // What finds out what it is.
+    let _ = gst::Plugin::load_by_name("typefindfunctions");
     Ok(())
 }
 

@@ -8,6 +8,7 @@
 //! - `choice`: what GStreamer may choose by itself. `headers`, `limits`: what is too much of one source.
 //! - `state`: starts and stops a pipeline without being held by it. `pace`: keeps a recording's two streams together.
 //! - `supervise`: runs a source to its end; a camera is reconnected for ever. `diagnose`: what GStreamer's errors mean.
+//! - `locate`: which address a camera's name leads to, and as whom it is asked. `leash`: that a camera sends us nowhere else.
 //! - `probe`: what a recording's headers say.
 //! - `pushed`: encoded media that others push in; `pump` plays it, `coded` knows where a decoder can begin.
 //! - `device`: which pipeline opens a device of this machine. `listing`: which devices there are. `elements`: what GStreamer
@@ -21,8 +22,10 @@ mod diagnose;
 mod elements;
 mod headers;
 mod image;
+mod leash;
 mod limits;
 mod listing;
+mod locate;
 mod pace;
 mod pipeline;
 mod probe;
@@ -148,6 +151,8 @@ pub struct Spec {
     pub realtime: bool,
     /// A camera's first end of stream is its end; it is not reconnected.
     pub once: bool,
+    /// Only these cameras may be connected to; None: the address is the owner's own.
+    pub cameras: Option<std::sync::Arc<crate::config::Cameras>>,
     /// The first connection waits this long, so that many sources do not come all at once.
     pub delay: std::time::Duration,
     /// It is decoded in a process of its own.
@@ -159,7 +164,16 @@ impl Spec {
     #[must_use]
     pub fn once(name: &str, location: Location, description: Description) -> Self {
         let delay = std::time::Duration::ZERO;
-        Self { name: name.to_owned(), location, description, realtime: false, once: true, delay, isolated: false }
+        Self {
+            name: name.to_owned(),
+            location,
+            description,
+            realtime: false,
+            once: true,
+            cameras: None,
+            delay,
+            isolated: false,
+        }
     }
 
     /// Live sources never wait for the rest of the program, and their gaps are measured by arrival.

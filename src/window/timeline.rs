@@ -79,12 +79,24 @@ impl<R> Current<R> {
         }
     }
 
-    fn jumped(&self, frame: &Frame<R>) -> bool {
-        self.end_of(frame.stream()).is_some_and(|end| (frame.time() - end).abs() > GAP)
+    fn jumped(&self, frame: &Frame<R>, ended: Streams) -> bool {
+        let other = other_of(frame.stream());
+        match self.end_of(frame.stream()) {
+            Some(end) => (frame.time() - end).abs() > GAP,
+            // The first of its stream, long after the other has ended: nothing came between.
+            None => ended.of(other) && self.end_of(other).is_some_and(|end| frame.time() - end > GAP),
+        }
     }
 
     fn is_parked(&self, stream: Stream) -> bool {
         self.parked.iter().any(|(f, _)| f.stream() == stream)
+    }
+}
+
+const fn other_of(stream: Stream) -> Stream {
+    match stream {
+        Stream::Audio => Stream::Video,
+        Stream::Video => Stream::Audio,
     }
 }
 
@@ -145,7 +157,7 @@ impl<R> Timeline<R> {
     /// A frame goes on in the current continuity, or is parked where it does not fit.
     fn place(&mut self, frame: Frame<R>, refused: u32, arrival: MediaTime, out: &mut Vec<Cut>) {
         let Some(current) = &mut self.current else { return };
-        if current.is_parked(frame.stream()) || current.jumped(&frame) {
+        if current.is_parked(frame.stream()) || current.jumped(&frame, self.ended) {
             current.parked.push_back((frame, refused));
             self.unpark(arrival, out);
         } else {
@@ -287,10 +299,7 @@ impl<R> Timeline<R> {
         let Some(current) = &mut self.current else { return };
         let Some((first, _)) = current.parked.front() else { return };
         let (stream, at) = (first.stream(), first.time());
-        let other = match stream {
-            Stream::Audio => Stream::Video,
-            Stream::Video => Stream::Audio,
-        };
+        let other = other_of(stream);
         let other_end = current.end_of(other).filter(|_| !self.ended.of(other));
         if let Some(end) = other_end
             && !current.is_parked(other)

@@ -21,9 +21,9 @@ use crate::kit::wait_until;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// The calls a kill is put on, and how many of each a run makes at the least: what writes the journal, and what sends.
+/// The calls a kill is put on, and about how many of each a thread of a short run makes: what writes the journal, and what sends.
 const CALLS: [(&str, u32); 6] =
-    [("pwrite64", 240), ("fdatasync", 30), ("writev", 40), ("sendto", 40), ("write", 60), ("recvfrom", 40)];
+    [("pwrite64", 90), ("fdatasync", 8), ("writev", 8), ("sendto", 8), ("write", 16), ("recvfrom", 10)];
 
 /// A runtime with a receiver on it.
 struct Desk {
@@ -166,9 +166,13 @@ fn case_19_serve_is_killed_at_a_hundred_system_calls() {
     let mut bodies = BTreeMap::new();
     let mut again = 0;
     for got in desk.receiver.got() {
-        let before = bodies.insert(got.id.clone(), got.body.clone());
+        let mut body: Value = serde_json::from_slice(&got.body).unwrap();
+        // Whether it stood in the journal yet when it was told; of one alert that may become true.
+        body["data"]["durable"] = Value::Null;
+        let before = bodies.insert(got.id.clone(), body.clone());
         again += usize::from(before.is_some());
-        assert!(before.is_none_or(|before| before == got.body), "{} came again and differs", got.id);
+        let same = before.as_ref().is_none_or(|before| *before == body);
+        assert!(same, "{} came again and differs:\n{before:?}\n{body}", got.id);
     }
     let taken: BTreeSet<String> = desk.receiver.taken().into_iter().collect();
     let lost = all.difference(&taken).count();

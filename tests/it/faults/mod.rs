@@ -12,8 +12,10 @@
 mod after;
 mod cameras;
 mod case;
+mod changes;
 mod disk;
 mod endpoints;
+mod hostile;
 mod kills;
 mod limits;
 mod network;

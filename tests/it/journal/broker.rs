@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use ahwatch::run::Sinks;
+use ahwatch::stage::Stages;
 use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS};
 
 use super::receiver::until;
@@ -109,7 +110,7 @@ async fn a_broker_that_goes_and_comes_back_gets_everything_in_order() {
     let other = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let running = {
         let _inside = other.enter();
-        Sinks::start(&journal, &sinks).unwrap()
+        Sinks::start(&journal, &sinks, Stages::default()).unwrap()
     };
     let word = |text: &'static str| move |(topic, said): &(String, String)| topic == "ah/available" && said == text;
     until("online", || all().iter().any(word("online")).then_some(())).await;
@@ -176,7 +177,7 @@ async fn tls_and_a_password_reach_the_broker_and_another_authority_does_not() {
     };
     let sinks = sinks(&(sink("home", "ca.pem") + &sink("stranger", "other.pem")), dir.path());
     let journal = journal(dir.path(), &sinks);
-    let running = Sinks::start(&journal, &sinks).unwrap();
+    let running = Sinks::start(&journal, &sinks, Stages::default()).unwrap();
     journal.record(vec![alert("s1", 0)]).await;
     until("the alert", || (ids(&got.lock().unwrap()) == ["s1.0"]).then_some(())).await;
     let state = until("the other to have failed", || {

@@ -104,19 +104,32 @@ impl Service {
         service
     }
 
+    /// The same with these keys of `[server]`.
+    pub fn start_so(server: &str, config: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut service = Self::run_with(dir.path(), server, config, |args| ahwatch(args));
+        service.kept = Some(dir);
+        service
+    }
+
     /// The same in this folder, where a journal may be already.
     pub fn start_in(dir: &Path, config: &str) -> Self {
-        Self::start_by(dir, config, |args| ahwatch(args))
+        Self::run_with(dir, "requests_per_second = 10000", config, |args| ahwatch(args))
+    }
+
+    /// The same with environment variables.
+    pub fn start_with(dir: &Path, config: &str, env: &[(&str, &str)]) -> Self {
+        Self::start_by(dir, config, |args| env.iter().fold(ahwatch(args), |run, (name, value)| run.env(name, value)))
     }
 
     /// The same, run in another way: `run` is given the arguments.
     pub fn start_by(dir: &Path, config: &str, run: impl FnOnce([&str; 3]) -> Run) -> Self {
+        Self::run_with(dir, "requests_per_second = 10000", config, run)
+    }
+
+    fn run_with(dir: &Path, server: &str, config: &str, run: impl FnOnce([&str; 3]) -> Run) -> Self {
         let file = dir.join("ahwatch.toml");
-        let whole = format!(
-            "[server]\nlisten = \"127.0.0.1:0\"\nmedia_listen = \"127.0.0.1:0\"\nrequests_per_second = 10000\n\
-             [controller]\nname = \"Test clinic\"\ncontact = \"privacy@example.org\"\n[journal]\npath = \"journal.db\"\n{config}"
-        );
-        std::fs::write(&file, whole).unwrap();
+        write(&file, server, config);
         let mut run = run(["serve", "--config", file.to_str().unwrap()]).start();
         let url = run.wait_until(LIMIT, "the service to listen", |run| {
             let at = run.stderr();
@@ -126,6 +139,16 @@ impl Service {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         Self { run, url, file, runtime, http, kept: None }
+    }
+
+    /// Gives it another configuration, which it reads by itself.
+    pub fn reconfigure(&self, config: &str) {
+        write(&self.file, "requests_per_second = 10000", config);
+    }
+
+    /// The same with another `[server]`.
+    pub fn reconfigure_server(&self, config: &str) {
+        write(&self.file, "requests_per_second = 9999", config);
     }
 
     /// Its configuration file.
@@ -173,6 +196,18 @@ impl Service {
         })
     }
 
+    /// Asks, and reads no more than the status: an event stream has no end.
+    pub fn status(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<(&str, &[u8])>) -> u16 {
+        let mut request = self.http.request(method.parse().unwrap(), format!("{}{path}", self.url)).timeout(LIMIT);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some((kind, body)) = body {
+            request = request.header("content-type", kind).body(body.to_vec());
+        }
+        self.runtime.block_on(async { request.send().await.unwrap().status().as_u16() })
+    }
+
     /// Gets.
     pub fn get(&self, path: &str, token: &str) -> Answer {
         self.ask("GET", path, token, None)
@@ -210,6 +245,17 @@ impl Service {
         self.run.signal("TERM");
         self.run.finish(LIMIT)
     }
+}
+
+/// Puts a whole new file in the place of the old one, as editors do.
+fn write(file: &Path, server: &str, config: &str) {
+    let whole = format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\nmedia_listen = \"127.0.0.1:0\"\n{server}\n\
+         [controller]\nname = \"Test clinic\"\ncontact = \"privacy@example.org\"\n[journal]\npath = \"journal.db\"\n{config}"
+    );
+    let new = file.with_extension("new");
+    std::fs::write(&new, whole).unwrap();
+    std::fs::rename(new, file).unwrap();
 }
 
 /// One event of a stream; None: a comment.

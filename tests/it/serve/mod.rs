@@ -4,7 +4,11 @@
 mod access;
 mod participant;
 mod sessions;
+mod sinks;
+mod stalled;
+mod stop;
 mod streams;
+mod tls;
 
 use serde_json::{Value, json};
 
