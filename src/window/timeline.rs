@@ -6,16 +6,17 @@
 //! differences between the streams' clocks are `step`'s.
 
 mod pause;
+mod piece;
 mod step;
 
 use std::collections::VecDeque;
 
 use super::cutter::Cutter;
 use super::stills::Keep;
-use super::{Cut, Cutting, Frame, Piece, Stream, Streams, Window};
-use crate::judge::{LostReason, WindowId};
+use super::{Cut, Cutting, Frame, Stream, Streams};
 use crate::time::{MediaTime, Span};
 use pause::Pause;
+use piece::cut;
 use step::Step;
 
 /// Longer without any frame is a gap; a longer step of timestamps is a jump.
@@ -374,46 +375,6 @@ impl<R> Timeline<R> {
         let Some(current) = &mut self.current else { return };
         while let Some(piece) = current.cutter.pop() {
             out.push(cut(piece, current.number, current.start, self.streams, &self.step));
-        }
-    }
-}
-
-/// Puts a piece on session time, and holds back a window that lacks over half of a stream its source has.
-fn cut(piece: Piece, continuity: u32, start: MediaTime, streams: Streams, step: &Step) -> Cut {
-    match piece {
-        Piece::Tail(span) => Cut::Tail(span.shift(start)),
-        Piece::Window {
-            index,
-            span,
-            full,
-            pictures_seen,
-            pictures_expected,
-            pictures,
-            sound,
-            refused,
-            audio_offset,
-        } => {
-            let id = WindowId { continuity, index };
-            let sound_missing = sound.as_ref().map_or(MediaTime::ZERO, |s| s.missing);
-            let blind = streams.video && (pictures.is_empty() || 2 * pictures_seen < pictures_expected);
-            let deaf = sound.is_some() && sound_missing.scale(2, 1) > span.length();
-            if blind || deaf {
-                return Cut::Unjudgeable { id, span: span.shift(start), reason: LostReason::MissingMedia };
-            }
-            Cut::Window(Box::new(Window {
-                id,
-                media: span,
-                span: span.shift(start),
-                full,
-                pictures,
-                pictures_seen,
-                pictures_expected,
-                sound: sound.map(|s| s.pcm),
-                sound_missing,
-                refused,
-                audio_offset,
-                alignment: step.of_window(start + span.start()),
-            }))
         }
     }
 }

@@ -291,9 +291,7 @@ fn case_4_a_name_that_comes_and_moves() {
     let sources = source("moving", &url, "") + &source("calm", &calm.url("/live"), "");
     let mut scene =
         Scene::start(&sources, |run| run.env("LD_PRELOAD", "libnss_wrapper.so").env("NSS_WRAPPER_HOSTS", &names));
-    let lost = scene.wait_for(LOST, "moving", |_| true);
-    let detail = lost["data"]["detail"].as_str().unwrap().to_owned();
-    case.row("said", "that it does not resolve", &detail, detail.contains("resol"));
+    scene.wait_for(LOST, "moving", |_| true);
     scene.wait_for(JUDGED, "calm", is_whole);
     std::thread::sleep(Duration::from_secs(6)); // until it is tried seldom
     hosts(&names, "127.0.0.2 camera.test\n");
@@ -348,7 +346,7 @@ fn case_10_no_sound_frozen_and_black() {
     let shows = [
         ("silent", format!("{ball} {silent}")),
         ("ends", format!("{ball} {ends}")),
-        ("frozen", format!("{} {goes_on}", first("pattern=smpte"))),
+        ("frozen", format!("{} {goes_on}", first("pattern=checkers-8"))),
         ("black", format!("{} {goes_on}", first("pattern=black"))),
     ];
     let paths = shows.iter().map(|(name, text)| {
