@@ -25,7 +25,6 @@ use tower_governor::governor::GovernorConfigBuilder;
 use super::{Outcome, RunError, Sinks, control, run_controlled};
 use crate::config::Config;
 use crate::server::limit::{ByAddress, too_fast};
-use crate::server::whip::Limits;
 use crate::server::{Service, router};
 use crate::time::wall;
 
@@ -96,7 +95,7 @@ pub async fn serve(
         Some((cert, key)) => Some(RustlsConfig::from_pem_file(cert, key).await.map_err(ServeError::Certificate)?),
         None => None,
     };
-    let whip = super::whip::whip(server.media_listen, &server.media_addresses, Limits::default())
+    let whip = super::whip::whip(server.media_listen, &server.media_addresses)
         .await
         .map_err(|error| ServeError::Listen(server.media_listen, error))?;
     let journal = super::journal::journal(&config.journal, &config.sinks)?;

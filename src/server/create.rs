@@ -225,7 +225,7 @@ impl Service {
         if all.len() >= most {
             let what =
                 format!("{most} sessions run or wait, which is the limit ([server] max_sessions); end one first");
-            return Err(Problem::too_many(what).after(30));
+            return Err(Problem::unavailable(what).after(30));
         }
         let configured = |url: &Secret| {
             config.sources.iter().any(|source| matches!(&source.input, Input::Rtsp(other) if other == url))

@@ -98,17 +98,26 @@ impl Drop for Reader {
 impl Service {
     /// Starts one with this configuration, which listens on free ports and whose journal is in a folder of its own.
     pub fn start(config: &str) -> Self {
+        Self::start_with("", config)
+    }
+
+    /// The same with more keys of `[server]`.
+    pub fn start_with(server: &str, config: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut service = Self::start_in(dir.path(), config);
+        let mut service = Self::start_at(dir.path(), server, config);
         service.kept = Some(dir);
         service
     }
 
     /// The same in this folder, where a journal may be already.
     pub fn start_in(dir: &Path, config: &str) -> Self {
+        Self::start_at(dir, "", config)
+    }
+
+    fn start_at(dir: &Path, server: &str, config: &str) -> Self {
         let file = dir.join("ahwatch.toml");
         let whole = format!(
-            "[server]\nlisten = \"127.0.0.1:0\"\nmedia_listen = \"127.0.0.1:0\"\nrequests_per_second = 10000\n\
+            "[server]\nlisten = \"127.0.0.1:0\"\nmedia_listen = \"127.0.0.1:0\"\nrequests_per_second = 10000\n{server}\n\
              [controller]\nname = \"Test clinic\"\ncontact = \"privacy@example.org\"\n[journal]\npath = \"journal.db\"\n{config}"
         );
         std::fs::write(&file, whole).unwrap();
