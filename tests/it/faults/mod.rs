@@ -9,5 +9,6 @@
 #![allow(dead_code, reason = "a frame offers more than any one case uses")]
 
 mod after;
+mod browsers;
 mod case;
 mod secrets;
