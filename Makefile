@@ -1,8 +1,8 @@
 # `make help` lists the targets. All can be repeated, and need no network once they have run.
-.PHONY: help setup setup-test demo serve-demo api-test test faults conformance conformance-clean audit bench bench-prepare
+.PHONY: help setup setup-test demo serve-demo api-test test faults conformance conformance-clean fuzz audit sbom bench bench-prepare
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
 
 setup: ## system packages (SKIP_APT=1: none) and ONNX Runtime
 	@scripts/setup.sh
@@ -14,7 +14,6 @@ demo: setup ## build, then watch the sample recording with the embedded cue inde
 	cargo build --release --locked
 	./target/release/ahwatch watch --plain --judge cues examples/media/interview.mp4
 
-# Without features it is checked, not tested: the one test that is only there then has a unit test beside it that always runs.
 serve-demo: setup ## build, then the service with the embedded cue index: a browser joins, the dashboard shows it
 	cargo build --release --locked
 	@scripts/serve-demo.sh
@@ -23,6 +22,7 @@ api-test: setup-test ## the HTTP API before schemathesis, which asks it what its
 	cargo build --locked
 	@scripts/api-test.sh
 
+# Without features it is checked, not tested: the one test that is only there then has a unit test beside it that always runs.
 test: setup-test ## format, clippy with and without features, all tests, docs
 	cargo fmt --check
 	cargo clippy --locked --all-targets --all-features -- -D warnings
@@ -42,8 +42,14 @@ conformance: ## the client before the real vLLM and ms-swift, on CPU (7.6 GB on 
 conformance-clean: ## remove what it built
 	@tests/conformance/setup.sh --clean
 
+fuzz: ## the fuzz targets, two at a time, each for FOR seconds (600); needs a nightly compiler (ONLY=NAME,...)
+	@scripts/fuzz.sh
+
 audit: ## licences, bans and sources of all dependencies; advisories where they can be reached
 	@scripts/audit.sh
+
+sbom: ## what the program is made of, as CycloneDX: target/sbom/ahwatch.cdx.json
+	@scripts/sbom.sh
 
 bench: setup-test ## every bench: decoding, many sources, load, gate, BAH (an hour)
 	cargo bench --locked

@@ -111,5 +111,6 @@ fn window(index: u32, jpeg: &[u8], pictures: i64, sound: Option<Vec<i16>>) -> Wi
         sound_missing: MediaTime::ZERO,
         refused: 0,
         audio_offset: Some(MediaTime::ZERO),
+        alignment: None,
     }
 }

@@ -31,6 +31,7 @@ use ahwatch::judge::panel::{Due, Panel};
 use ahwatch::judge::{Answer, WindowId};
 use ahwatch::run::{FromSource, Item, cut};
 use ahwatch::source::{Description, Finish, Location, Retry, Spec};
+use ahwatch::stage::Stages;
 use ahwatch::time::{MediaTime, Span};
 use ahwatch::watch::measure::{desk, work};
 use ahwatch::watch::{Judges, Plan, Watcher, session_settings};
@@ -175,6 +176,7 @@ fn plan(config: &Config, panel: &Arc<Panel>, live: bool, crowded: Option<Duratio
         judges: Judges::Panel(Arc::clone(panel)),
         gate: config.gate,
         desk,
+        stages: Stages::default(),
     })
 }
 

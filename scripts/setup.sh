@@ -25,6 +25,7 @@ test_packages=(
     pulseaudio pulseaudio-utils                                     # their microphones
     pipewire wireplumber dbus gstreamer1.0-tools                    # their webcam
     strace                                                          # who watches what they write
+    libnss-wrapper libfaketime                                      # names and clocks that change while it runs
     chromium                                                        # a participant's browser
     mosquitto                                                       # the MQTT broker of the tests
     python3-venv                                                    # the reference library of webhooks

@@ -34,6 +34,7 @@ mod signals;
 mod sinks;
 pub mod terminal;
 mod whip;
+mod worker;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -54,6 +55,7 @@ pub use output::printer;
 pub use signals::{hangups, interrupted};
 pub use sinks::Sinks;
 pub use whip::whip;
+pub use worker::decode;
 
 use crate::alert::Event;
 use crate::config::{Config, SourceConfig};
@@ -61,6 +63,7 @@ use crate::encode::StillEncoder;
 use crate::gate::{Checked, Gate, Measurer, Models};
 use crate::judge::panel::Panel;
 use crate::source::{Retry, SourceError};
+use crate::stage::Stages;
 use crate::time::MediaTime;
 use crate::watch::Plan;
 use crate::window::{Cut, Window};
@@ -73,6 +76,9 @@ const CUTS_OF_A_FILE: usize = 2;
 const CUTS_OF_A_CAMERA: usize = 64;
 /// After a stop, what is under way may take so long.
 const GRACE: Duration = Duration::from_secs(10);
+/// The same of a service, which has its last requests, sinks and journal to end after that: who stops services (systemd, Docker,
+/// Kubernetes) waits for ten seconds or more in all.
+const GRACE_OF_A_SERVICE: Duration = Duration::from_secs(7);
 
 /// What a source's cutting thread gives its task.
 #[derive(Debug)]
@@ -178,7 +184,8 @@ async fn drive(
 ) -> Result<Outcome, RunError> {
     let mut outcome = Outcome::default();
     tokio::pin!(stop);
-    let mut fleet = Fleet::new(config, events.clone())?;
+    let stages = commands.as_ref().map_or_else(Stages::default, |commands| commands.stages.clone());
+    let mut fleet = Fleet::new(config, events.clone(), stages)?;
     // Mistakes are told before anybody is asked anything.
     let prepared = fleet.prepare(config)?;
     publish(commands.as_ref(), &fleet, config);
@@ -200,7 +207,7 @@ async fn drive(
         tokio::select! {
             () = &mut stop, if !outcome.stopped => {
                 outcome.stopped = true;
-                fleet.stop();
+                fleet.stop(if commands.is_some() { GRACE_OF_A_SERVICE } else { GRACE });
             }
             Some(config) = anew.recv(), if !outcome.stopped => match fleet.prepare(&config).and_then(|it| fleet.apply(it, &config)) {
                 Ok(change) => {

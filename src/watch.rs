@@ -24,9 +24,10 @@ use crate::record::{Media, Recorder};
 use crate::run::{FromSource, Item};
 use crate::session::Session;
 use crate::source::SourceError;
-use crate::time::{MediaTime, wall};
+use crate::stage::Stage;
+use crate::time::{MediaTime, monotonic, wall};
 use crate::window::{Cut, Window};
-use ask::{Judgement, Noticed, Turn, Waiting, dropped, judge, next_turn, quality, verdict};
+use ask::{How, Judgement, Noticed, Turn, Waiting, dropped, judge, next_turn, quality, verdict};
 use measure::{Found, Measuring, Queued};
 pub use plan::{Judges, Plan, session_settings};
 pub(crate) use withdraw::Withdrawal;
@@ -273,6 +274,7 @@ impl Watcher {
 
     /// A window came: to be measured, and before the panel after that or at the same time.
     async fn window(&mut self, window: Arc<Window>, at: Instant) {
+        self.plan.stages.took(Stage::Cut, monotonic().saturating_duration_since(at));
         self.reach(window.span.end());
         self.held.retain(|window| window.strong_count() > 0);
         self.held.push(Arc::downgrade(&window));
@@ -344,7 +346,8 @@ impl Watcher {
         let due = if self.live { Due::After(waiting.at.into()) } else { Due::AfterSending };
         self.asked += 1;
         let (panel, source) = (Arc::clone(panel), Arc::clone(&self.name));
-        self.in_flight.push(Box::pin(judge(panel, permit, waiting, self.plan.codec, asks, due, source)));
+        let how = How { codec: self.plan.codec, asks, due, stages: self.plan.stages.clone() };
+        self.in_flight.push(Box::pin(judge(panel, permit, waiting, how, source)));
     }
 
     /// Whether nothing of the session is under way.

@@ -59,6 +59,7 @@ fn quality(full: bool) -> WindowQuality {
         sound_missing: Some(MediaTime::from_millis(20)),
         refused: 1,
         audio_offset: Some(MediaTime::from_millis(-13)),
+        alignment: Some(crate::window::Alignment { moved: MediaTime::from_millis(-2), reliable: true }),
         flags: full.then(|| Flags {
             speech: Some(MediaTime::from_millis(3_200)),
             faces: Some(FaceFlags { median: 1, most: 2, largest: Some(141), small: false }),

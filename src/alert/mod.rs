@@ -23,7 +23,7 @@ use crate::judge::proof::Proof;
 use crate::judge::{CueReading, DropReason, Label, LostReason, SkipReason, Vote, WindowId};
 use crate::session::{ClosedBy, Episode, Labels, Rule, SessionKind, SessionSettings, Summary};
 use crate::time::{MediaTime, Span};
-use crate::window::Window;
+use crate::window::{Alignment, Window};
 
 /// The standing line of every alert of a panel.
 pub const ADVISORY_PANEL: &str = "Advisory, not a diagnosis: a panel of models estimates whether ambivalence or hesitancy \
@@ -161,6 +161,8 @@ pub struct WindowQuality {
     pub refused: u32,
     /// Time of the first sound minus that of the first picture.
     pub audio_offset: Option<MediaTime>,
+    /// Whether sound and pictures are in step; None: not known.
+    pub alignment: Option<Alignment>,
     /// What else there is to know before trusting a verdict on it; None: nobody looked.
     pub flags: Option<Flags>,
 }
@@ -175,6 +177,7 @@ impl From<&Window> for WindowQuality {
             sound_missing: window.sound.as_ref().map(|_| window.sound_missing),
             refused: window.refused,
             audio_offset: window.audio_offset,
+            alignment: window.alignment,
             flags: None,
         }
     }

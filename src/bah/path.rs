@@ -16,12 +16,13 @@ impl VideoPath {
     pub fn parse(text: &str) -> Result<Self, String> {
         let plain = |part: &str| !matches!(part, "" | "." | "..") && !part.contains(['\\', '\0']);
         if !text.split('/').all(plain) {
+            let shown = shortened(text);
             return Err(format!(
-                "{text:?} leads out of the dataset's folder; a path must be relative and without `..`"
+                "{shown:?} leads out of the dataset's folder; a path must be relative and without `..`"
             ));
         }
         if text.rsplit('/').next().and_then(|name| name.strip_suffix(".mp4")).is_none_or(str::is_empty) {
-            return Err(format!("{text:?} is not the path of an .mp4 file"));
+            return Err(format!("{:?} is not the path of an .mp4 file", shortened(text)));
         }
         Ok(Self(text.into()))
     }
@@ -65,6 +66,11 @@ impl VideoPath {
         let digits = self.stem().split("_Question_").nth(1)?;
         digits.split('_').next()?.parse().ok()
     }
+}
+
+/// A path for a message: a file that is none may hold anything in its place.
+fn shortened(text: &str) -> String {
+    if text.chars().count() <= 200 { text.to_owned() } else { text.chars().take(199).chain(['…']).collect() }
 }
 
 impl fmt::Display for VideoPath {

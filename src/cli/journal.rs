@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::Exit;
 use super::watch::read;
 use crate::alert::journal::verify::{Report, verify};
-use crate::alert::journal::{AlertFilter, Cutoffs, JournalError, Reader, purge};
+use crate::alert::journal::{AlertFilter, Cutoffs, JournalError, Reader, forget_sink_in, purge, resend_in};
 use crate::config::JournalConfig;
 use crate::time::wall;
 
@@ -40,6 +40,22 @@ pub enum Command {
         /// Everything from before this time instead, such as 2026-01-31T00:00:00Z.
         #[arg(long, value_name = "TIME")]
         before: Option<Timestamp>,
+        /// Instead, all that waits for this sink, which is not configured any more, and its dead letters. Not beside a running
+        /// service, which does it by its API.
+        #[arg(long, value_name = "NAME", conflicts_with = "before")]
+        sink: Option<String>,
+    },
+    /// Let what a sink never took wait for it again; it is sent once the service runs. Not beside a running service, which does it
+    /// by its API.
+    Resend {
+        #[command(flatten)]
+        file: Located,
+        /// Which sink.
+        #[arg(long, value_name = "NAME")]
+        sink: String,
+        /// Only the event of this id.
+        #[arg(long, value_name = "ID")]
+        event: Option<String>,
     },
     /// Look whether everything is in order: the file, its numbers, its deliveries, and the books of each session.
     Verify {
@@ -121,7 +137,9 @@ pub(super) fn exit(result: Result<Exit, Trouble>) -> Exit {
 pub(super) fn run(command: &Command) -> Exit {
     exit(match command {
         Command::Export { file, session, types, alerts } => export(file, session.as_deref(), types, *alerts),
-        Command::Purge { file, before } => delete(file, *before),
+        Command::Purge { file, sink: Some(sink), .. } => forget(file, sink),
+        Command::Purge { file, before, sink: None } => delete(file, *before),
+        Command::Resend { file, sink, event } => resend(file, sink, event.as_deref()),
         Command::Verify { file, json } => look(file, *json),
     })
 }
@@ -167,6 +185,18 @@ fn delete(file: &Located, before: Option<Timestamp>) -> Result<Exit, Trouble> {
     let purged = purge(&config.path, &cutoffs, now)?;
     let (events, sessions, audit) = (purged.events, purged.sessions, purged.audit);
     eprintln!("deleted: {events} events, {sessions} sessions, {audit} audit rows and receipts");
+    Ok(Exit::Done)
+}
+
+fn forget(file: &Located, sink: &str) -> Result<Exit, Trouble> {
+    let many = forget_sink_in(&file.config().map_err(Trouble::Refused)?.path, sink)?;
+    eprintln!("deleted: {many} deliveries to {sink} that had not happened");
+    Ok(Exit::Done)
+}
+
+fn resend(file: &Located, sink: &str, event: Option<&str>) -> Result<Exit, Trouble> {
+    let resent = resend_in(&file.config().map_err(Trouble::Refused)?.path, sink, event, wall())?.resent;
+    eprintln!("{resent} dead letters wait for {sink} again; they are sent once the service runs");
     Ok(Exit::Done)
 }
 

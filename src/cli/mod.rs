@@ -16,6 +16,7 @@ mod serve;
 mod telemetry;
 mod token;
 mod watch;
+mod worker;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -66,6 +67,9 @@ enum Command {
         #[command(subcommand)]
         command: bah::Command,
     },
+    /// Decodes one source for the program that started it (`isolation = "process"`).
+    #[command(hide = true)]
+    Worker,
 }
 
 /// How a command ended.
@@ -104,6 +108,7 @@ pub fn main() -> ExitCode {
         Command::Replay(options) => replay::run(&options),
         Command::Token { command } => token::run(&command),
         Command::Bah { command } => bah::run(&command),
+        Command::Worker => worker::run(),
     };
     exit.into()
 }

@@ -9,7 +9,7 @@ use tokio::time::MissedTickBehavior;
 use crate::config::Config;
 
 /// How often files are looked at. A change counts once it has stood still for so long, so that none is read half-written.
-const LOOK: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_millis(250);
 
 /// What tells that a file is another than before. None: it is not there.
 type Stamp = Vec<Option<(SystemTime, u64)>>;

@@ -104,13 +104,18 @@ async fn serve(config: Config, options: &Options) -> Exit {
 
 /// A new configuration; what only a start can change stays as it is, and is said.
 fn reconfigure(options: &Options, running: &Config) -> Result<Config, String> {
-    let config = configure(options)?;
-    if config.server != running.server || config.journal != running.journal || config.sinks != running.sinks {
-        return Err(
-            "[server], [controller], [journal] and [[sink]] are read at the start only: start the service again"
-                .to_owned(),
+    let mut config = configure(options)?;
+    let others = [
+        ("[server] or [controller]", config.server != running.server),
+        ("[journal]", config.journal != running.journal),
+    ];
+    for (table, _) in others.iter().filter(|(_, changed)| *changed) {
+        tracing::warn!(
+            "{table} says something else than at the start; that is taken when the service is started again"
         );
     }
+    config.server.clone_from(&running.server);
+    config.journal.clone_from(&running.journal);
     Ok(config)
 }
 

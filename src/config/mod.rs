@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use crate::time::MediaTime;
 
+pub mod cameras;
 pub mod defaults;
 pub mod fingerprint;
 mod gate;
@@ -27,6 +28,7 @@ mod server;
 mod sink;
 mod source;
 
+pub use cameras::Cameras;
 pub use gate::{GateConfig, GateRequire, RawGate};
 pub use journal::{JournalConfig, RawJournal};
 pub use judge::{JudgeConfig, Sampling};

@@ -15,6 +15,7 @@ use super::problem::{Place, Problems};
 use super::redact::Secret;
 use super::server::{Basis, Purpose, RawController, RawServer};
 use super::sink::RawSink;
+use super::source::Isolation;
 
 /// A configuration file: `[window]`, `[session]`, `[gate]`, `[panel]`, `[server]`, `[controller]`, `[journal]`, `[[sink]]`,
 /// `[[source]]` and `[[judge]]`, all optional.
@@ -170,6 +171,9 @@ pub struct RawSource {
     /// A URL only: end at the first end of the stream instead of reconnecting.
     #[schemars(extend("default" = false))]
     pub once: Option<bool>,
+    /// A file or `rtsp://` only: where it is decoded. Default: "none", which is in this program.
+    #[schemars(extend("default" = "none"))]
+    pub isolation: Option<Isolation>,
     /// What it is watched for. `serve` watches nothing without.
     pub purpose: Option<Purpose>,
     /// The medical or safety reason that watching at work or in education needs.

@@ -2,13 +2,14 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::problem::{Place, Problems};
-use super::{Overrides, defaults};
+use super::{Cameras, Overrides, defaults};
 
 /// `[server]`
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -41,6 +42,9 @@ pub struct RawServer {
     /// Requests that one address may make a second, 1 to 10000; ten times as many in a burst.
     #[schemars(extend("default" = defaults::REQUESTS_PER_SECOND))]
     pub requests_per_second: Option<u32>,
+    /// Cameras that may be watched for who asks by the API: networks and names, as in `["192.0.2.0/24", "*.clinic.example"]`.
+    /// Default: any. Sources of this file are not asked about.
+    pub cameras: Option<Vec<String>>,
 }
 
 /// `[controller]`: who is answerable for what is done with people's pictures and voices. Participants read it.
@@ -76,6 +80,8 @@ pub struct ServerConfig {
     pub join_for: std::time::Duration,
     /// Requests of one address.
     pub requests_per_second: u32,
+    /// Cameras that may be watched for who asks by the API; None: any.
+    pub cameras: Option<Arc<Cameras>>,
     /// Who is answerable; None: not said, which `serve` refuses where participants join.
     pub controller: Option<Controller>,
 }
@@ -211,6 +217,7 @@ pub(super) fn build(
         max_sessions,
         join_for: std::time::Duration::from_secs_f64(if in_range { hours * 3600.0 } else { 3600.0 }),
         requests_per_second,
+        cameras: raw.cameras.as_ref().map(|entries| Arc::new(Cameras::read(entries, &place, problems))),
         controller: who(controller, file, problems),
     }
 }

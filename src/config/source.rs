@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use schemars::JsonSchema;
+use serde::Deserialize;
 use url::Url;
 
-use super::Overrides;
 use super::problem::{Place, Problems};
 use super::raw::{RawSource, table_name};
 use super::redact::{Secret, redact_url};
 use super::server::{Basis, Purpose};
+use super::{Cameras, Overrides};
 use crate::source::{Feed, Microphone};
 
 /// One place media comes from.
@@ -26,8 +28,22 @@ pub struct SourceConfig {
     pub realtime: bool,
     /// A camera's first end of stream ends the source. Always true for a file.
     pub once: bool,
+    /// It is decoded in a process of its own.
+    pub isolated: bool,
     /// By whose leave it is watched; None: not said, which is enough for `watch`.
     pub leave: Option<Leave>,
+    /// Only these cameras may be connected to. None, as of every configured source: the address is the owner's own.
+    pub cameras: Option<Arc<Cameras>>,
+}
+
+/// Where a source is decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Isolation {
+    /// In this program.
+    None,
+    /// In a process of its own, which may do nothing else.
+    Process,
 }
 
 /// What a source is watched for, and by whose leave.
@@ -45,7 +61,7 @@ impl SourceConfig {
     /// A source that is added while the program runs.
     #[must_use]
     pub const fn added(name: Arc<str>, input: Input) -> Self {
-        Self { name, input, pipeline: None, realtime: false, once: false, leave: None }
+        Self { name, input, pipeline: None, realtime: false, once: false, isolated: false, leave: None, cameras: None }
     }
 
     /// A camera that is added while the program runs: an `rtsp://` or `rtsps://` address, or `test:`.
@@ -181,6 +197,11 @@ fn build_one(
     if raw.realtime == Some(true) && input.is_some() && !is_file {
         problems.push(place, "realtime", "is for files; a camera is always live", "leave it out");
     }
+    let isolated = raw.isolation == Some(Isolation::Process);
+    if isolated && input.as_ref().is_some_and(|input| !can_be_isolated(input)) {
+        let remedy = "leave it out; rtsps:// would need the system's certificates in there, and a device its driver";
+        problems.push(place, "isolation", "\"process\" is for files and rtsp://", remedy);
+    }
     let typed = [("audio", raw.audio.is_some()), ("no_audio", raw.no_audio.is_some())];
     let hears = matches!(input, None | Some(Input::Webcam(..) | Input::Test(_)));
     for (key, _) in typed.into_iter().filter(|(_, typed)| *typed && !hears) {
@@ -202,8 +223,18 @@ fn build_one(
         pipeline,
         realtime: is_file && (overrides.realtime || raw.realtime.unwrap_or(false)),
         once: is_file || overrides.once || raw.once.unwrap_or(false),
+        isolated,
         leave: leave(raw, place, problems),
+        cameras: None,
     })
+}
+
+fn can_be_isolated(input: &Input) -> bool {
+    match input {
+        Input::File(_) => true,
+        Input::Rtsp(url) => url.expose().starts_with("rtsp:"),
+        Input::Webcam(..) | Input::Mic(_) | Input::Test(_) | Input::Pushed(_) => false,
+    }
 }
 
 fn leave(raw: &RawSource, place: &Place, problems: &mut Problems) -> Option<Leave> {

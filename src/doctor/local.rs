@@ -16,6 +16,7 @@ const MODELS: &str = "local models";
 pub fn machine(config: Option<&Config>, assets: Option<&Path>) -> Vec<Check> {
     let mut checks = elements(config);
     checks.push(found_devices(config));
+    checks.push(isolation(config));
     checks.extend(models(config, assets));
     checks
 }
@@ -80,6 +81,25 @@ fn found_devices(config: Option<&Config>) -> Check {
         return Check::failed("devices", WHAT, finding, remedy);
     }
     Check::ok("devices", WHAT, finding)
+}
+
+/// What of `isolation = "process"` this kernel can hold.
+fn isolation(config: Option<&Config>) -> Check {
+    const WHAT: &str = "isolation = \"process\"";
+    let Some(missing) = crate::isolate::available().missing() else {
+        return Check::ok("kernel", WHAT, "Landlock and seccomp hold what it decodes in");
+    };
+    let finding = format!("a process that decodes is not fully confined: this kernel lacks {missing}");
+    if config.is_some_and(|config| config.sources.iter().any(|source| source.isolated)) {
+        Check::warning(
+            "kernel",
+            WHAT,
+            finding,
+            "use a newer kernel, or one with `landlock` in its list of security modules",
+        )
+    } else {
+        Check::ok("kernel", WHAT, finding)
+    }
 }
 
 fn models(config: Option<&Config>, assets: Option<&Path>) -> Vec<Check> {

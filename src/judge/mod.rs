@@ -20,7 +20,7 @@ pub mod outage;
 pub mod panel;
 pub mod prompt;
 pub mod proof;
-mod reply;
+pub mod reply;
 mod request;
 pub mod tally;
 pub mod usage;

@@ -15,7 +15,7 @@ const MESSAGE_CHARS: usize = 200;
 
 /// A reply that is an answer.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Reading {
+pub struct Reading {
     /// Present or Absent, as the text says.
     pub label: Label,
     /// P(Yes), or why there is none; None if it was not asked for.
@@ -28,8 +28,10 @@ pub(super) struct Reading {
 
 /// A reply, or none, that is no answer.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Failure {
+pub struct Failure {
+    /// What it comes to.
     pub abstention: Abstention,
+    /// Whether another request may fare better.
     pub retry: Retry,
     /// What the model said, where it said something.
     pub text: Option<String>,
@@ -39,7 +41,7 @@ pub(super) struct Failure {
 
 /// Whether to ask again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Retry {
+pub enum Retry {
     /// The same request would fare the same anywhere.
     No,
     /// It would fare the same here; another server may do better.
@@ -51,14 +53,16 @@ pub(super) enum Retry {
 }
 
 impl Failure {
-    pub(super) fn new(reason: AbstentionReason, detail: impl Into<String>, retry: Retry) -> Self {
+    /// Without words of a model.
+    pub fn new(reason: AbstentionReason, detail: impl Into<String>, retry: Retry) -> Self {
         Self { abstention: Abstention { reason, detail: detail.into() }, retry, text: None, tokens: None }
     }
 }
 
 /// What of a reply's headers matters.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Headers {
+#[allow(missing_docs, reason = "each is the header of its name")]
+pub struct Headers {
     pub content_type: Option<String>,
     pub retry_after: Option<String>,
     pub date: Option<String>,
@@ -88,12 +92,10 @@ struct Message {
 }
 
 /// Reads the body of a 200. `score`: whether log-probabilities were asked for; `constrained`: whether the answer was.
-pub(super) fn read_completion(
-    headers: &Headers,
-    body: &[u8],
-    score: bool,
-    constrained: bool,
-) -> Result<Reading, Failure> {
+///
+/// # Errors
+/// It is no answer; says what it is.
+pub fn read_completion(headers: &Headers, body: &[u8], score: bool, constrained: bool) -> Result<Reading, Failure> {
     let completion: Option<Completion> = serde_json::from_slice(body).ok();
     let tokens = completion.as_ref().and_then(|completion| Tokens::read(&completion.usage));
     let mut choices = completion.map(|completion| completion.choices).unwrap_or_default();
@@ -137,13 +139,7 @@ pub(super) fn read_completion(
 }
 
 /// Reads a reply that is not a 200. `now` is the wall clock, for a Retry-After that is a date.
-pub(super) fn read_failure(
-    status: u16,
-    headers: &Headers,
-    body: &[u8],
-    secret: Option<&Secret>,
-    now: SystemTime,
-) -> Failure {
+pub fn read_failure(status: u16, headers: &Headers, body: &[u8], secret: Option<&Secret>, now: SystemTime) -> Failure {
     let message = server_message(body);
     let said = message
         .as_deref()

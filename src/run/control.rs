@@ -8,6 +8,7 @@ use super::RunError;
 use crate::alert::Actor;
 use crate::config::{Config, Rule, SourceConfig};
 use crate::judge::panel::Panel;
+use crate::stage::Stages;
 
 /// Commands that may wait until they are obeyed; who has more to say waits too.
 const WAITING: usize = 16;
@@ -31,6 +32,8 @@ pub struct Commands {
     pub(super) begun: watch::Sender<bool>,
     /// The configuration in force.
     pub(super) config: watch::Sender<Option<Arc<Config>>>,
+    /// Who is told how long stages take.
+    pub(super) stages: Stages,
 }
 
 /// Of a source that is added by command. It has exactly one session: when that ends (a long gap, its longest time, the end of the
@@ -94,7 +97,16 @@ pub fn control() -> (Control, Commands) {
     let (judging, panel) = watch::channel(None);
     let (beginning, begun) = watch::channel(false);
     let (taken, config) = watch::channel(None);
-    (Control { commands, panel, begun, config }, Commands { asked, panel: judging, begun: beginning, config: taken })
+    let commanded = Commands { asked, panel: judging, begun: beginning, config: taken, stages: Stages::default() };
+    (Control { commands, panel, begun, config }, commanded)
+}
+
+impl Commands {
+    /// The same, with somebody who is told how long stages take.
+    #[must_use]
+    pub fn timed(self, stages: Stages) -> Self {
+        Self { stages, ..self }
+    }
 }
 
 impl Control {
@@ -170,6 +182,12 @@ impl Control {
     #[must_use]
     pub fn config(&self) -> Option<Arc<Config>> {
         self.config.borrow().clone()
+    }
+
+    /// The same, as it changes. Closed once the watch has ended.
+    #[must_use]
+    pub fn configs(&self) -> watch::Receiver<Option<Arc<Config>>> {
+        self.config.clone()
     }
 
     /// Whether the watch has begun: the judges were examined, the configured sources were started.

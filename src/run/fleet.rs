@@ -14,6 +14,7 @@ use super::{Change, RunError};
 use crate::alert::Event;
 use crate::config::{Config, SourceConfig};
 use crate::judge::panel::Panel;
+use crate::stage::Stages;
 use crate::watch::Watched;
 
 /// All sources of a process.
@@ -36,10 +37,10 @@ pub(super) struct Prepared {
 
 impl Fleet {
     /// A fleet without any source yet.
-    pub fn new(config: &Config, events: mpsc::Sender<Event>) -> Result<Self, RunError> {
+    pub fn new(config: &Config, events: mpsc::Sender<Event>, stages: Stages) -> Result<Self, RunError> {
         Ok(Self {
             config: config.clone(),
-            shared: Shared::new(config)?,
+            shared: Shared::new(config, stages)?,
             events: Some(events),
             members: BTreeMap::new(),
             done: BTreeMap::new(),
@@ -160,11 +161,11 @@ impl Fleet {
         Ok(self.start(ready)?)
     }
 
-    /// Stops all; what is under way has its grace.
-    pub fn stop(&mut self) {
+    /// Stops all; what is under way has this long.
+    pub fn stop(&mut self, grace: std::time::Duration) {
         for member in self.members.values_mut() {
             member.next = None;
-            member.stop();
+            member.stop_within(grace);
         }
         self.events = None;
     }

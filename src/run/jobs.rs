@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError, bounded};
 
-use super::interrupted;
+use super::{interrupted, worker};
+use crate::isolate;
 use crate::source::{Incoming, Retry, Spec, supervise};
 
 /// Frames that may wait between a source's threads and who takes them: about a second of both streams.
@@ -64,9 +65,17 @@ pub fn play(
     let (frames, incoming) = bounded(FRAMES);
     // The source stops when the program does, or when this function returns.
     let (own_stop, source_stop) = bounded::<Infallible>(0);
+    let open = if spec.isolated { worker::open(spec)? } else { None };
+    let relay = open.as_ref().map(|open| &open.relay);
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name(format!("src:{}", spec.name));
-        thread.spawn_scoped(scope, move || supervise(spec, retry, frames, source_stop))?;
+        thread.spawn_scoped(scope, move || {
+            if spec.isolated {
+                isolate::supervise(spec, retry, relay, frames, source_stop);
+            } else {
+                supervise(spec, retry, frames, source_stop);
+            }
+        })?;
         let mut own_stop = Some(own_stop);
         loop {
             if own_stop.is_some() && stop.try_recv() == Err(TryRecvError::Disconnected) {

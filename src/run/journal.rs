@@ -23,7 +23,7 @@ pub fn journal(config: &JournalConfig, sinks: &[SinkConfig]) -> Result<Journal, 
 }
 
 /// What sinks want.
-fn routes(sinks: &[SinkConfig]) -> Vec<Route> {
+pub(super) fn routes(sinks: &[SinkConfig]) -> Vec<Route> {
     let route = |sink: &SinkConfig| Route {
         sink: sink.name.clone(),
         classes: sink.events.iter().map(|class| class.as_str().to_owned()).collect(),

@@ -155,8 +155,13 @@ impl Member {
 
     /// Stops it; what is under way has its grace.
     pub fn stop(&mut self) {
+        self.stop_within(GRACE);
+    }
+
+    /// Stops it; what is under way has this long.
+    pub fn stop_within(&mut self, grace: Duration) {
         if self.running.take().is_some() {
-            self.grace.send_replace(Some(tokio::time::Instant::now() + GRACE));
+            self.grace.send_replace(Some(tokio::time::Instant::now() + grace));
         }
     }
 

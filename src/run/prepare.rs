@@ -17,6 +17,7 @@ use crate::judge::cues::Weights;
 use crate::judge::panel::Panel;
 use crate::record::Records;
 use crate::source::{Description, Location, Microphone, SourceError, Spec};
+use crate::stage::Stages;
 use crate::time::MediaTime;
 use crate::watch::measure::{Desk, desk, work};
 use crate::watch::{Judges, Plan, session_settings};
@@ -54,7 +55,9 @@ pub(super) fn spec(source: &SourceConfig, config: &Config) -> Result<Spec, Sourc
         description,
         realtime: source.realtime,
         once: source.once,
+        cameras: source.cameras.clone(),
         delay: Duration::ZERO,
+        isolated: source.isolated,
     })
 }
 
@@ -115,10 +118,11 @@ pub(super) struct Shared {
     measures: bool,
     /// Where clips are kept; the command line says so once.
     pub records: Option<Arc<Records>>,
+    stages: Stages,
 }
 
 impl Shared {
-    pub fn new(config: &Config) -> Result<Self, RunError> {
+    pub fn new(config: &Config, stages: Stages) -> Result<Self, RunError> {
         let records = config.record.as_deref().map(Records::open).transpose()?;
         let (judges, probing) = judges(config)?;
         let measurers = measurers(config)?;
@@ -130,7 +134,7 @@ impl Shared {
             std::thread::Builder::new().name("measure".into()).spawn(move || work(&jobs, measurer))?;
         }
         let (judging, panel) = (config.judging.clone(), config.panel.clone());
-        Ok(Self { judging, panel, judges, probing, desk, measures, records })
+        Ok(Self { judging, panel, judges, probing, desk, measures, records, stages })
     }
 
     /// The same under another configuration.
@@ -138,13 +142,22 @@ impl Shared {
         let needs = matches!(config.judging, Judging::Cues { .. }) || config.gate.require != GateRequire::None;
         if needs && !self.measures {
             // The library may have appeared since.
-            return Self::new(config);
+            return Self::new(config, self.stages.clone());
         }
         let same = config.judging == self.judging && config.panel == self.panel;
         let (judges, probing) = if same { (self.judges.clone(), Arc::clone(&self.probing)) } else { judges(config)? };
         let (judging, panel) = (config.judging.clone(), config.panel.clone());
         let (desk, records) = (self.desk.clone(), self.records.clone());
-        Ok(Self { judging, panel, judges, probing, desk, measures: self.measures, records })
+        Ok(Self {
+            judging,
+            panel,
+            judges,
+            probing,
+            desk,
+            measures: self.measures,
+            records,
+            stages: self.stages.clone(),
+        })
     }
 
     /// The panel, if one judges.
@@ -165,6 +178,7 @@ impl Shared {
             judges: self.judges.clone(),
             gate: config.gate,
             desk: self.desk.clone(),
+            stages: self.stages.clone(),
         }
     }
 }

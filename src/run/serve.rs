@@ -6,13 +6,14 @@
 //! HTTP ── commands ──▶ watch
 //! ```
 //!
-//! Shutdown: first no request is taken any more and browsers are let go, then the watch ends as it always does, then the hub
-//! has everything in the journal, then the journal is closed. What sinks have not taken stays in the journal.
+//! Shutdown: first no connection is taken any more and browsers are let go, then the watch ends as it always does, then the hub
+//! has everything in the journal, event streams end with that, open requests are answered, then the journal is closed. What sinks
+//! have not taken stays in the journal.
 
 #![allow(clippy::disallowed_methods, reason = "part of run.rs")]
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum_server::Handle;
@@ -24,6 +25,7 @@ use tower_governor::governor::GovernorConfigBuilder;
 
 use super::{Outcome, RunError, Sinks, control, run_controlled};
 use crate::config::Config;
+use crate::server::connection::Acceptor;
 use crate::server::limit::{ByAddress, too_fast};
 use crate::server::{Service, router};
 use crate::time::wall;
@@ -32,8 +34,10 @@ use crate::time::wall;
 const WAITING: usize = 1024;
 /// Events that the journal takes at once.
 const AT_ONCE: usize = 64;
-/// Open requests have so long after a stop; event streams end at once.
+/// Open requests have so long after a stop.
 const LAST_REQUESTS: Duration = Duration::from_secs(3);
+/// And at least so long after the last event was told, which readers of streams still get.
+const LAST_EVENTS: Duration = Duration::from_secs(1);
 /// Between two looks at sessions that nobody began, and at limits of addresses that are quiet.
 const TIDY: Duration = Duration::from_secs(30);
 /// Seconds' worth of requests that an address may make at once.
@@ -45,9 +49,9 @@ pub enum ServeError {
     /// An address cannot be listened on.
     #[error("{0} cannot be listened on: {1}; is another process there, or the address not this machine's?")]
     Listen(SocketAddr, std::io::Error),
-    /// The certificate cannot be used.
-    #[error("[server] tls_cert, tls_key: {0}; give a certificate chain and its key in PEM")]
-    Certificate(std::io::Error),
+    /// The certificate or its key cannot be used.
+    #[error(transparent)]
+    Certificate(#[from] crate::server::tls::TlsError),
     /// The journal cannot be opened.
     #[error(transparent)]
     Journal(#[from] crate::alert::journal::JournalError),
@@ -92,7 +96,7 @@ pub async fn serve(
     let scheme = if server.tls.is_some() { "https" } else { "http" };
     let public_url = server.public_url.unwrap_or_else(|| format!("{scheme}://{address}"));
     let tls = match &server.tls {
-        Some((cert, key)) => Some(RustlsConfig::from_pem_file(cert, key).await.map_err(ServeError::Certificate)?),
+        Some((cert, key)) => Some(crate::server::tls::read(cert, key).await?),
         None => None,
     };
     let whip = super::whip::whip(server.media_listen, &server.media_addresses)
@@ -100,6 +104,7 @@ pub async fn serve(
         .map_err(|error| ServeError::Listen(server.media_listen, error))?;
     let journal = super::journal::journal(&config.journal, &config.sinks)?;
     let (control, commands) = control();
+    let configs = control.configs();
     let service = Arc::new(Service::new(
         Arc::new(config.clone()),
         public_url.clone(),
@@ -109,8 +114,10 @@ pub async fn serve(
     ));
 
     let mut tasks = JoinSet::new();
-    let sinks = Sinks::start(&journal, &config.sinks)?;
+    let sinks = Sinks::start(&journal, &config.sinks, service.stages())?;
+    let sinks = tokio::spawn(sinks.follow(configs));
     let (events, told) = mpsc::channel(WAITING);
+    service.watch_queue(&events);
     let hub = tokio::spawn(hub(told, Arc::clone(&service)));
     let handle = Handle::new();
     // A burst is a page with all its files, or a script that catches up.
@@ -122,21 +129,37 @@ pub async fn serve(
         .finish();
     let limit = Arc::new(limit.ok_or(ServeError::Limit)?);
     let app = router(Arc::clone(&service)).layer(GovernorLayer::new(Arc::clone(&limit)).error_handler(too_fast));
-    tasks.spawn(listen(listener, tls, handle.clone(), app));
+    let mut answering = tokio::spawn(listen(listener, tls, handle.clone(), app));
     tasks.spawn(tidy(Arc::clone(&service), move || limit.limiter().retain_recent()));
     let _ = listening.send(Listening { api: address, public_url, media: whip.addresses().to_vec() });
 
+    let until = OnceLock::new();
     let stopping = async {
         stop.await;
+        let _ = until.set(tokio::time::Instant::now() + LAST_REQUESTS);
         // Nothing new comes in from here on.
-        handle.graceful_shutdown(Some(LAST_REQUESTS));
+        handle.graceful_shutdown(None);
         whip.close_all().await;
     };
+    let commands = commands.timed(service.stages());
     let outcome = run_controlled(&config, anew, commands, events, stopping).await;
     // It ends with the watch, which had the last sender.
     let _ = hub.await;
+    service.end_streams();
+    // Said again, where the watch ended by itself.
+    handle.graceful_shutdown(None);
+    let soonest = tokio::time::Instant::now() + LAST_EVENTS;
+    let latest = until.get().map_or(soonest, |until| soonest.max(*until));
+    if tokio::time::timeout_at(latest, &mut answering).await.is_err() {
+        tracing::warn!("{} connections were cut: their requests took too long", handle.connection_count());
+        answering.abort();
+        handle.shutdown();
+    }
     drop(tasks);
-    sinks.stop().await;
+    // It followed the configuration as long as the watch did.
+    if let Ok(sinks) = sinks.await {
+        sinks.stop().await;
+    }
     journal.close().await;
     Ok(outcome?)
 }
@@ -151,11 +174,11 @@ async fn listen(
     let app = app.into_make_service_with_connect_info::<SocketAddr>();
     let served = match tls {
         Some(tls) => match axum_server::from_tcp_rustls(listener, tls) {
-            Ok(server) => server.handle(handle).serve(app).await,
+            Ok(server) => server.map(|tls| tls.acceptor(Acceptor)).handle(handle).serve(app).await,
             Err(error) => Err(error),
         },
         None => match axum_server::from_tcp(listener) {
-            Ok(server) => server.handle(handle).serve(app).await,
+            Ok(server) => server.acceptor(Acceptor).handle(handle).serve(app).await,
             Err(error) => Err(error),
         },
     };

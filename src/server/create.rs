@@ -1,19 +1,23 @@
 //! A session is made: by the API, or by a configured source that began one.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderName, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use url::Url;
 use utoipa::ToSchema;
 
 use super::auth::Caller;
 use super::problem::{Body, Problem, ProblemBody};
 use super::view::SessionView;
-use super::{Service, hold};
+use super::{Service, hold, room};
 use crate::alert::journal::{ConsentRecord, NewSession, Role, SessionState, Token};
+use crate::config::cameras::{NotAllowed, literal};
 use crate::config::redact::Secret;
 use crate::config::{Basis, Config, Input, Purpose, Rule, SourceConfig};
 use crate::run::SessionOptions;
@@ -21,6 +25,8 @@ use crate::session::SessionSettings;
 use crate::source::{FeedSender, pushed};
 use crate::time::wall;
 
+/// So long a camera's name may take to be looked up.
+const RESOLVING: Duration = Duration::from_secs(5);
 /// Longest note on where something is written down, characters.
 const MOST_REFERENCE: usize = 500;
 
@@ -129,6 +135,9 @@ pub(super) async fn create(
 ) -> Result<(StatusCode, [(HeaderName, String); 1], Json<SessionView>), Problem> {
     caller.needs(Role::Operator)?;
     let config = service.config();
+    if let SourceWanted::Url { url, .. } = &wanted.source {
+        permitted(&config, url).await?;
+    }
     let id: Arc<str> = uuid::Uuid::now_v7().to_string().into();
     let (new, open) = plan(&config, &caller, &id, wanted)?;
     service.reserve(&config, &id, open)?;
@@ -139,6 +148,29 @@ pub(super) async fn create(
     let view = made?;
     service.audit(&caller, "created the session", Some(&id)).await;
     Ok((StatusCode::CREATED, [(header::LOCATION, format!("/v1/sessions/{id}"))], Json(view)))
+}
+
+/// Refuses a camera that is not on the operator's list. It is asked again at every connection: this is for who typed it.
+async fn permitted(config: &Config, typed: &str) -> Result<(), Problem> {
+    // What is no address at all is refused in the words of the configuration.
+    let (Some(cameras), Ok(url)) = (&config.server.cameras, Url::parse(typed)) else { return Ok(()) };
+    if !url.scheme().starts_with("rtsp") {
+        return Ok(());
+    }
+    cameras.check(&url).map_err(|refused| Problem::invalid(refused.to_string()))?;
+    let host = url.host_str().unwrap_or_default();
+    if literal(host).is_some() {
+        return Ok(());
+    }
+    // A name that is not known now may be known later.
+    let Ok(Ok(found)) = tokio::time::timeout(RESOLVING, tokio::net::lookup_host((host, 0))).await else {
+        return Ok(());
+    };
+    let found: Vec<IpAddr> = found.map(|address| address.ip()).collect();
+    if cameras.permitted(host, &found).is_empty() {
+        return Err(Problem::invalid(NotAllowed::Address(host.to_owned()).to_string()));
+    }
+    Ok(())
 }
 
 /// From what is wanted to what the journal and the watch need.
@@ -182,6 +214,7 @@ fn plan(config: &Config, caller: &Caller, id: &Arc<str>, wanted: Create) -> Resu
             let name = name.unwrap_or_else(|| format!("added-{}", short(id)));
             let url = Secret::new(url);
             let source = SourceConfig::from_url(name, url.clone()).map_err(|p| Problem::invalid(p.to_string()))?;
+            let source = SourceConfig { cameras: config.server.cameras.clone(), ..source };
             let consent = ConsentRecord {
                 at: now,
                 by: caller.actor(),
@@ -227,6 +260,7 @@ impl Service {
                 format!("{most} sessions run or wait, which is the limit ([server] max_sessions); end one first");
             return Err(Problem::unavailable(what).after(30));
         }
+        room::for_another(all.len() + config.sources.len())?;
         let configured = |url: &Secret| {
             config.sources.iter().any(|source| matches!(&source.input, Input::Rtsp(other) if other == url))
         };

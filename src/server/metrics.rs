@@ -14,6 +14,7 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::alert::journal::Told;
 use crate::alert::{AlertAbout, EventKind, LostTime, UnjudgedWindow, WindowQuality};
 use crate::judge::{Answer, DropReason, LostReason, SkipReason, Vote};
+use crate::stage::Stages;
 use crate::time::MediaTime;
 
 /// The media type of [`Metrics::text`].
@@ -63,26 +64,13 @@ struct State {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct InQueue {
+    queue: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct InStage {
     stage: &'static str,
-}
-
-/// A stage of a window's way.
-#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
-pub enum Stage {
-    /// The slowest judge's answer, from its first request.
-    Panel,
-    /// Into the journal.
-    Journal,
-}
-
-impl Stage {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Panel => "panel",
-            Self::Journal => "journal",
-        }
-    }
 }
 
 /// What is only known when it is asked for.
@@ -100,6 +88,8 @@ pub struct Snapshot {
     pub journal_writable: bool,
     /// Browsers that are connected.
     pub peers: i64,
+    /// Events that wait: for the journal's task, and told but not in the file yet.
+    pub queues: [(&'static str, i64); 2],
     /// Judges by name, and whether each votes.
     pub judges: Vec<(String, bool)>,
     /// Judged share of the running sessions' time, over all of them.
@@ -120,6 +110,7 @@ pub struct Metrics {
     stages: Family<InStage, Histogram>,
     offset: Histogram,
     losses: Family<OfSource, Counter>,
+    reconnects: Family<OfSource, Counter>,
     not_durable: Counter,
     up: Family<OfSource, Gauge>,
     sessions: Family<State, Gauge>,
@@ -128,6 +119,7 @@ pub struct Metrics {
     streams: Gauge,
     writable: Gauge,
     peers: Gauge,
+    queues: Family<InQueue, Gauge>,
     judges: Family<OfJudge, Gauge>,
     coverage: Gauge<f64, AtomicU64>,
 }
@@ -165,6 +157,7 @@ impl Metrics {
             stages: Family::new_with_constructor(durations),
             offset: offsets(),
             losses: Family::default(),
+            reconnects: Family::default(),
             not_durable: Counter::default(),
             up: Family::default(),
             sessions: Family::default(),
@@ -173,6 +166,7 @@ impl Metrics {
             streams: Gauge::<i64, AtomicI64>::default(),
             writable: Gauge::default(),
             peers: Gauge::default(),
+            queues: Family::default(),
             judges: Family::default(),
             coverage: Gauge::default(),
         };
@@ -206,7 +200,12 @@ impl Metrics {
             all.tokens.clone(),
         );
         r.register("alerts", "Alerts raised, about a session or an episode", all.alerts.clone());
-        r.register_with_unit("stage", "Time of a stage: panel, journal", Unit::Seconds, all.stages.clone());
+        r.register_with_unit(
+            "stage",
+            "Time of a stage: cut, measure, wait, encode, panel, journal, sink",
+            Unit::Seconds,
+            all.stages.clone(),
+        );
         r.register_with_unit(
             "audio_video_offset",
             "First sound of a window minus its first picture",
@@ -217,6 +216,11 @@ impl Metrics {
             "source_losses",
             "Times that a source went away; those of the API are counted as \"added\"",
             all.losses.clone(),
+        );
+        r.register(
+            "source_reconnects",
+            "Times that a source that was away came back, or came at all; those of the API are counted as \"added\"",
+            all.reconnects.clone(),
         );
         r.register("events_not_durable", "Events that were told before the journal took them", all.not_durable.clone());
         r.register(
@@ -230,14 +234,19 @@ impl Metrics {
         r.register("event_streams", "Readers of event streams", all.streams.clone());
         r.register("journal_writable", "Whether the journal takes what it is given", all.writable.clone());
         r.register("webrtc_peers", "Browsers that are connected", all.peers.clone());
+        r.register("queue_depth", "Events that wait, by queue: events, journal", all.queues.clone());
         r.register("judge_votes", "Whether a judge votes: it was not set aside", all.judges.clone());
         r.register("coverage_ratio", "Judged share of the running sessions' time", all.coverage.clone());
         all
     }
 
-    /// A stage took so long.
-    pub fn stage(&self, stage: Stage, took: std::time::Duration) {
-        self.stages.get_or_create(&InStage { stage: stage.as_str() }).observe(took.as_secs_f64());
+    /// Counts how long stages take.
+    #[must_use]
+    pub fn stages(&self) -> Stages {
+        let family = self.stages.clone();
+        Stages::to(move |stage, took| {
+            family.get_or_create(&InStage { stage: stage.as_str() }).observe(took.as_secs_f64());
+        })
     }
 
     /// Counts what was told. `source` is what its metrics are called.
@@ -267,13 +276,15 @@ impl Metrics {
             EventKind::SourceLost(..) => {
                 self.losses.get_or_create(&OfSource { source: source.to_owned() }).inc();
             }
+            EventKind::SourceRestored(_) => {
+                self.reconnects.get_or_create(&OfSource { source: source.to_owned() }).inc();
+            }
             EventKind::SessionStarted(_)
             | EventKind::SessionPaused(_)
             | EventKind::SessionResumed(_)
             | EventKind::SessionWithdrawn(_)
             | EventKind::EpisodeOpened(..)
             | EventKind::EpisodeClosed(..)
-            | EventKind::SourceRestored(_)
             | EventKind::JudgeChanged(_)
             | EventKind::SessionEnded(_) => {}
         }
@@ -294,7 +305,6 @@ impl Metrics {
     }
 
     fn votes(&self, votes: &[Vote]) {
-        let mut slowest = None;
         for vote in votes {
             let judge = vote.judge.to_string();
             let result = match &vote.answer {
@@ -307,7 +317,6 @@ impl Metrics {
             if vote.attempts == 0 {
                 continue;
             }
-            slowest = slowest.max(Some(vote.latency));
             self.requests.get_or_create(&OfJudge { judge: judge.clone() }).inc_by(vote.attempts.into());
             self.latency.get_or_create(&OfJudge { judge: judge.clone() }).observe(vote.latency.as_secs_f64());
             if let Some(tokens) = vote.tokens {
@@ -323,9 +332,6 @@ impl Metrics {
                     }
                 }
             }
-        }
-        if let Some(slowest) = slowest {
-            self.stage(Stage::Panel, slowest);
         }
     }
 
@@ -359,6 +365,9 @@ impl Metrics {
         self.streams.set(now.streams);
         self.writable.set(i64::from(now.journal_writable));
         self.peers.set(now.peers);
+        for (queue, depth) in now.queues {
+            self.queues.get_or_create(&InQueue { queue }).set(depth);
+        }
         self.coverage.set(now.coverage.unwrap_or(f64::NAN));
         let mut text = String::new();
         // Writing into a String does not fail.

@@ -4,14 +4,15 @@
 //! [`problem::Problem`]. Nothing here decides about windows, and nobody who reads here can delay one.
 //!
 //! - `auth`: tokens and roles. [`problem`]: refusals. [`view`], [`live`]: a session as it is shown.
-//! - `create`: a session is made. `sessions`: listed. `acts`: paused, ended, withdrawn. `consent`: the participant's part. `records`: windows, alerts, audit.
-//! - `stream`: events as they happen. `status`: health, judges, sinks. [`metrics`]. `pages`: the files of `web/`.
-//! - [`whip`]: WebRTC. `media`: its HTTP part (RFC 9725).
+//! - `create`: a session is made; `room`: if there is room for it. `sessions`: listed. `acts`: paused, ended, withdrawn. `consent`: the participant's part. `records`: windows, alerts, audit.
+//! - `stream`: events as they happen. `status`: health, judges. `sinks`: receivers, dead letters. [`metrics`]. `pages`: the files of `web/`.
+//! - [`whip`]: WebRTC. `media`: its HTTP part (RFC 9725). [`connection`], [`tls`]: below HTTP.
 
 #![allow(unused_qualifications, reason = "utoipa's macros write paths in full")]
 
 mod acts;
 mod auth;
+pub mod connection;
 mod consent;
 mod create;
 pub mod limit;
@@ -21,24 +22,27 @@ pub mod metrics;
 mod pages;
 pub mod problem;
 mod records;
+mod room;
 mod sessions;
+mod sinks;
 mod status;
-mod stream;
+pub mod stream;
 #[cfg(test)]
 mod tests;
+pub mod tls;
 pub mod view;
 pub mod whip;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, HeaderValue, Method, Uri, header};
 use serde_json::Value;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, mpsc, watch};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 use utoipa::OpenApi as _;
@@ -51,6 +55,7 @@ use crate::alert::journal::{Audit, Journal, Reader, SessionState, Told};
 use crate::alert::{Event, EventKind};
 use crate::config::Config;
 use crate::run::Control;
+use crate::stage::{Stage, Stages};
 use crate::time::{monotonic, wall};
 use auth::Caller;
 use create::Open;
@@ -84,7 +89,12 @@ pub struct Service {
     /// Sessions that were made by the API and are not over.
     open: Mutex<BTreeMap<Arc<str>, Open>>,
     told: broadcast::Sender<Arc<Told>>,
+    /// Nothing more will be told.
+    over: watch::Sender<bool>,
     metrics: Metrics,
+    stages: Stages,
+    /// Events that wait to be told.
+    untold: OnceLock<mpsc::WeakSender<Event>>,
     streams: Arc<AtomicUsize>,
     /// Who read what, and is on the audit with it, since when.
     read: Mutex<BTreeMap<ReadBy, Instant>>,
@@ -112,6 +122,7 @@ impl Service {
         whip: Option<Whip>,
     ) -> Self {
         let (told, _) = broadcast::channel(BEHIND);
+        let metrics = Metrics::new();
         Self {
             config,
             public_url,
@@ -121,7 +132,10 @@ impl Service {
             live: Mutex::default(),
             open: Mutex::default(),
             told,
-            metrics: Metrics::new(),
+            over: watch::Sender::new(false),
+            stages: metrics.stages(),
+            metrics,
+            untold: OnceLock::new(),
             streams: Arc::default(),
             read: Mutex::default(),
         }
@@ -136,7 +150,7 @@ impl Service {
         }
         let began = monotonic();
         let told = self.journal.record(events).await;
-        self.metrics.stage(metrics::Stage::Journal, began.elapsed());
+        self.stages.took(Stage::Journal, began.elapsed());
         for told in told {
             hold(&self.live).apply(&told);
             self.metrics.count(&told, self.metric_name(&told.event.source));
@@ -148,6 +162,22 @@ impl Service {
             // Nobody may listen.
             let _ = self.told.send(Arc::new(told));
         }
+    }
+
+    /// Who counts how long stages take.
+    #[must_use]
+    pub fn stages(&self) -> Stages {
+        self.stages.clone()
+    }
+
+    /// Says where events wait until [`Service::tell`] is told them; how many is a metric.
+    pub fn watch_queue(&self, events: &mpsc::Sender<Event>) {
+        let _ = self.untold.set(events.downgrade());
+    }
+
+    /// Everything was told: event streams end, once they have sent it.
+    pub fn end_streams(&self) {
+        self.over.send_replace(true);
     }
 
     /// Ends sessions that nobody began while their link was valid.
@@ -200,6 +230,8 @@ impl Service {
             panel.judges().iter().zip(proofs).map(|(j, proof)| (j.config().name.to_string(), !panel.sets_aside(proof)))
         });
         let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        let queue = self.untold.get().and_then(mpsc::WeakSender::upgrade);
+        let untold = queue.map_or(0, |queue| count((queue.max_capacity() - queue.capacity()) as u64));
         Snapshot {
             sources: configured.chain(added).collect(),
             sessions: sessions.into_iter().collect(),
@@ -207,6 +239,7 @@ impl Service {
             streams: i64::try_from(self.streams.load(std::sync::atomic::Ordering::Relaxed)).unwrap_or(i64::MAX),
             journal_writable: !self.journal.is_failing(),
             peers: self.whip.as_ref().map_or(0, |whip| i64::try_from(whip.stats().peers).unwrap_or(i64::MAX)),
+            queues: [("events", untold), ("journal", count(self.journal.unwritten().0 as u64))],
             judges: judges.collect(),
             coverage: (elapsed > 0.0).then(|| judged / elapsed),
         }
@@ -293,7 +326,10 @@ fn api() -> OpenApiRouter<Arc<Service>> {
         .routes(routes!(stream::of_session))
         .routes(routes!(stream::of_all))
         .routes(routes!(status::judges))
-        .routes(routes!(status::sinks))
+        .routes(routes!(sinks::list))
+        .routes(routes!(sinks::forget))
+        .routes(routes!(sinks::dead_letters))
+        .routes(routes!(sinks::resend))
         .routes(routes!(status::version))
         .routes(routes!(status::me))
         .routes(routes!(status::livez))

@@ -1,4 +1,4 @@
-//! How the service stands: alive, ready, its judges, its receivers, its version, its metrics.
+//! How the service stands: alive, ready, its judges, its version, its metrics.
 
 use std::sync::Arc;
 
@@ -14,7 +14,6 @@ use super::auth::Caller;
 use super::problem::{Problem, ProblemBody};
 use crate::alert::event::alerts::JudgeWord;
 use crate::alert::event::proof::ProofWord;
-use crate::alert::event::rfc3339;
 use crate::alert::journal::Role;
 use crate::config::redact::redact_url;
 use crate::judge::panel::Panel;
@@ -35,7 +34,7 @@ pub struct Ready {
 }
 
 /// Whether sessions can be judged: the judges were examined, and a majority of the panel hears and sees, or is not known not
-/// to; the journal can be written.
+/// to. The journal is not looked at; `ahwatch_journal_writable` of the metrics says whether it takes events.
 #[utoipa::path(get, path = "/readyz", responses(
     (status = 200, body = Ready), (status = 503, body = Ready),
     (status = "4XX", body = ProblemBody, content_type = "application/problem+json")))]
@@ -123,43 +122,6 @@ pub(super) async fn judges(State(service): State<Arc<Service>>, caller: Caller) 
         }
     });
     Ok(Json(Judges { judges: judges.collect(), judgement: "panel" }))
-}
-
-/// How a receiver of alerts stands.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(title = "Sink")]
-pub struct SinkView {
-    /// Its name.
-    sink: String,
-    /// Events that wait for it.
-    pending: u64,
-    /// Events that it never took, and that are no longer tried.
-    dead: u64,
-    /// Since when the oldest of those that wait does, RFC 3339.
-    #[schema(format = DateTime)]
-    oldest: Option<String>,
-}
-
-/// The receivers.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Sinks {
-    sinks: Vec<SinkView>,
-}
-
-/// The receivers of alerts, and what waits for them.
-#[utoipa::path(get, path = "/v1/sinks", responses(
-    (status = 200, body = Sinks),
-    (status = "4XX", body = ProblemBody, content_type = "application/problem+json")))]
-pub(super) async fn sinks(State(service): State<Arc<Service>>, caller: Caller) -> Result<Json<Sinks>, Problem> {
-    caller.needs(Role::Viewer)?;
-    let found = service.read(|reader| reader.outbox()).await?;
-    let sinks = found.into_iter().map(|sink| SinkView {
-        sink: sink.sink,
-        pending: sink.pending,
-        dead: sink.dead,
-        oldest: sink.oldest.map(rfc3339),
-    });
-    Ok(Json(Sinks { sinks: sinks.collect() }))
 }
 
 /// What runs.

@@ -2,7 +2,7 @@
 //!
 //! An event's `id` is its number in the journal. Who comes back with `Last-Event-ID` gets everything after it from the
 //! journal, then what happens. Who reads too slowly is cut, and comes back that way: nobody who reads delays a window, and
-//! what waits for a reader is bounded.
+//! what waits for a reader is bounded. Who reads nothing at all is cut by `connection`.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -11,11 +11,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderValue};
 use axum::response::sse::{Event as Sent, KeepAlive, Sse};
 use futures_util::Stream;
 use serde::Deserialize;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 use utoipa::IntoParams;
 
 use super::Service;
@@ -78,6 +78,7 @@ struct Reading {
     service: Arc<Service>,
     session: Option<Arc<str>>,
     told: broadcast::Receiver<Arc<Told>>,
+    over: watch::Receiver<bool>,
     /// The number of the last event that was sent.
     last: u64,
     /// The journal has been read up to where the live events begin.
@@ -103,28 +104,37 @@ impl Drop for Counted {
     }
 }
 
+/// After which event a reader goes on: the header's, which a browser sends by itself, before the query's. None: from now on.
+///
+/// # Errors
+/// The header is no number, or the number is beyond any event's.
+pub fn resume(header: Option<&HeaderValue>, query: Option<u64>) -> Result<Option<u64>, Problem> {
+    let after = match header.map(|value| value.to_str().ok().and_then(|id| id.trim().parse().ok())) {
+        Some(Some(id)) => Some(id),
+        Some(None) => return Err(Problem::malformed("Last-Event-ID is the number of an event of this stream")),
+        None => query,
+    };
+    if after.is_some_and(|after| i64::try_from(after).is_err()) {
+        return Err(Problem::malformed("there is no event of this number"));
+    }
+    Ok(after)
+}
+
 fn begin(
     service: Arc<Service>,
     session: Option<Arc<str>>,
     since: &Since,
     headers: &HeaderMap,
 ) -> Result<impl Stream<Item = Result<Sent, Infallible>> + use<>, Problem> {
-    let header = headers.get("last-event-id").map(|value| value.to_str().ok().and_then(|id| id.trim().parse().ok()));
-    let after = match (header, since.after) {
-        (Some(Some(id)), _) => Some(id),
-        (Some(None), _) => return Err(Problem::malformed("Last-Event-ID is the number of an event of this stream")),
-        (None, after) => after,
-    };
-    if after.is_some_and(|after| i64::try_from(after).is_err()) {
-        return Err(Problem::malformed("there is no event of this number"));
-    }
+    let after = resume(headers.get("last-event-id"), since.after)?;
     // Listening begins before the journal is read: nothing falls between the two.
     let told = service.told.subscribe();
-    let counted = Counted::new(&service.streams);
+    let (over, counted) = (service.over.subscribe(), Counted::new(&service.streams));
     let reading = Reading {
         service,
         session,
         told,
+        over,
         last: after.unwrap_or(0),
         caught_up: after.is_none(),
         page: VecDeque::new(),
@@ -155,7 +165,11 @@ impl Reading {
                 self.page = page.into();
                 continue;
             }
-            let told = self.told.recv().await.ok()?;
+            let told = tokio::select! {
+                biased;
+                told = self.told.recv() => told.ok()?,
+                _ = self.over.wait_for(|over| *over) => return None,
+            };
             let wanted = self.session.is_none() || told.event.session == self.session;
             // What the journal gave already is not sent twice.
             if wanted && told.seq > self.last {

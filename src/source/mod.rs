@@ -5,20 +5,27 @@
 //!
 //! - `description`: the pipelines as text, shipped or the user's own.
 //! - `pipeline`: a description becomes a running pipeline, its frames [`Incoming`] messages.
+//! - `choice`: what GStreamer may choose by itself. `headers`, `limits`: what is too much of one source.
 //! - `state`: starts and stops a pipeline without being held by it. `pace`: keeps a recording's two streams together.
 //! - `supervise`: runs a source to its end; a camera is reconnected for ever. `diagnose`: what GStreamer's errors mean.
+//! - `locate`: which address a camera's name leads to, and as whom it is asked. `leash`: that a camera sends us nowhere else.
 //! - `probe`: what a recording's headers say.
 //! - `pushed`: encoded media that others push in; `pump` plays it, `coded` knows where a decoder can begin.
 //! - `device`: which pipeline opens a device of this machine. `listing`: which devices there are. `elements`: what GStreamer
 //!   must have.
 
+mod choice;
 mod coded;
 mod description;
 mod device;
 mod diagnose;
 mod elements;
+mod headers;
 mod image;
+mod leash;
+mod limits;
 mod listing;
+mod locate;
 mod pace;
 mod pipeline;
 mod probe;
@@ -35,10 +42,12 @@ use std::time::Instant;
 use crate::time::MediaTime;
 use crate::window::{Frame, Stream, Streams};
 
+pub(crate) use choice::load;
 pub use description::Description;
 pub use device::{description, missing_packages};
 pub use elements::{ELEMENTS, Element, Use, version};
 pub use image::{Image, Matrix};
+pub use limits::LARGEST_PICTURE;
 pub use listing::{Device, DeviceKind, devices};
 pub use probe::{Probe, probe};
 pub use pushed::{Codec, Feed, FeedSender, Pushed, Taken, pushed};
@@ -142,8 +151,12 @@ pub struct Spec {
     pub realtime: bool,
     /// A camera's first end of stream is its end; it is not reconnected.
     pub once: bool,
+    /// Only these cameras may be connected to; None: the address is the owner's own.
+    pub cameras: Option<std::sync::Arc<crate::config::Cameras>>,
     /// The first connection waits this long, so that many sources do not come all at once.
     pub delay: std::time::Duration,
+    /// It is decoded in a process of its own.
+    pub isolated: bool,
 }
 
 impl Spec {
@@ -151,7 +164,16 @@ impl Spec {
     #[must_use]
     pub fn once(name: &str, location: Location, description: Description) -> Self {
         let delay = std::time::Duration::ZERO;
-        Self { name: name.to_owned(), location, description, realtime: false, once: true, delay }
+        Self {
+            name: name.to_owned(),
+            location,
+            description,
+            realtime: false,
+            once: true,
+            cameras: None,
+            delay,
+            isolated: false,
+        }
     }
 
     /// Live sources never wait for the rest of the program, and their gaps are measured by arrival.

@@ -11,23 +11,19 @@ use gstreamer::prelude::*;
 use gstreamer_app as app;
 use gstreamer_video as video;
 
+use super::locate::{locate, whereabouts};
 use super::pace::Pace;
 use super::state::Change;
-use super::{Image, Incoming, Location, Matrix, SourceError, Spec};
+use super::{Image, Incoming, Matrix, SourceError, Spec};
 use crate::time::{MediaTime, monotonic};
 use crate::window::{Frame, Stream, Streams};
 
-/// Starts GStreamer once a process, and fixes which decoders are taken.
+/// Starts GStreamer once a process, and fixes what it may choose.
 pub(super) fn init() -> Result<(), SourceError> {
     static DONE: OnceLock<Result<(), String>> = OnceLock::new();
     let done = DONE.get_or_init(|| {
         gst::init().map_err(|e| e.to_string())?;
-        // faad is 21 ms off the sound's timestamps; openh264dec costs 1.8 times avdec_h264.
-        for name in ["faad", "openh264dec"] {
-            if let Some(feature) = gst::Registry::get().lookup_feature(name) {
-                feature.set_rank(gst::Rank::NONE);
-            }
-        }
+        super::choice::restrict();
         Ok(())
     });
     done.clone().map_err(SourceError::Gstreamer)
@@ -134,6 +130,8 @@ pub(super) struct Connection {
     pub settled: Arc<AtomicBool>,
     /// The camera's certificate was refused.
     pub distrusted: Arc<AtomicBool>,
+    /// The camera wanted us elsewhere.
+    pub strayed: Arc<AtomicBool>,
     /// Its start, once it was begun.
     pub starting: Option<Change>,
 }
@@ -157,6 +155,8 @@ struct Found {
     announced: Streams,
     joined: Streams,
     said: bool,
+    /// Where the branches of sound and of pictures are joined.
+    places: [Option<gst::glib::WeakRef<gst::GhostPad>>; 2],
 }
 
 /// Builds and starts the pipeline of a source.
@@ -164,19 +164,11 @@ pub(super) fn connect(spec: &Spec, shared: &Arc<Shared>) -> Result<Connection, S
     init()?;
     let pipeline = gst::Pipeline::new();
     let bus = pipeline.bus().ok_or_else(|| SourceError::Gstreamer("a pipeline has no bus".into()))?;
-    let (joined, settled, distrusted) = Default::default();
-    let mut connection = Connection { pipeline, bus, joined, settled, distrusted, starting: None };
+    let (joined, settled, distrusted, strayed) = Default::default();
+    let mut connection = Connection { pipeline, bus, joined, settled, distrusted, strayed, starting: None };
     let pipeline = &connection.pipeline;
     shared.newest.store(-1, Ordering::Relaxed);
-    // One decoding thread a stream: frame threading costs a third more CPU and several pictures of memory and delay.
-    pipeline.connect_deep_element_added(|_, _, element| {
-        if element.factory().is_some_and(|f| f.name().starts_with("avdec_")) && element.has_property("max-threads") {
-            element.set_property("max-threads", 1i32);
-        }
-        if element.factory().is_some_and(|f| f.name() == "vp8dec") {
-            element.set_property("threads", 1u32);
-        }
-    });
+    super::limits::guard(pipeline);
     let description = &spec.description;
     let Some(source) = &description.source else {
         let streams = Streams { audio: description.audio.is_some(), video: description.video.is_some() };
@@ -197,8 +189,9 @@ pub(super) fn connect(spec: &Spec, shared: &Arc<Shared>) -> Result<Connection, S
     };
     let bin = description.source_bin(source)?;
     let input = description.element(&bin, "in")?;
-    locate(&input, &spec.location);
+    locate(&input, &whereabouts(spec)?);
     connection.distrusted = super::diagnose::distrust(&input);
+    connection.strayed = super::leash::hold(&input, &connection.bus);
     let output = bin.by_name("out").unwrap_or_else(|| input.clone());
     let found = Arc::new(Mutex::new(Found::default()));
     if output.factory().is_some_and(|f| f.name() == "rtspsrc") {
@@ -221,30 +214,6 @@ pub(super) fn connect(spec: &Spec, shared: &Arc<Shared>) -> Result<Connection, S
         say_streams(&shared_, &found);
     });
     Ok(connection.start())
-}
-
-/// Sets the user's values as properties; nothing of them is ever pasted into pipeline text. Credentials are kept out of the
-/// location, so that no message of GStreamer's can repeat them.
-fn locate(input: &gst::Element, location: &Location) {
-    match location {
-        Location::File(path) => input.set_property("location", path.to_string_lossy().as_ref()),
-        Location::Rtsp(url) => {
-            input.set_property("location", super::without_credentials(url).as_str());
-            let decode = |text: &str| percent_decode(text);
-            if !url.username().is_empty() && input.has_property("user-id") {
-                input.set_property("user-id", decode(url.username()));
-                input.set_property("user-pw", decode(url.password().unwrap_or_default()));
-            }
-        }
-        // A pipeline of the user's own names its device itself.
-        Location::Webcam { .. } | Location::Mic(_) | Location::Test { .. } | Location::Pushed(_) => {}
-    }
-}
-
-fn percent_decode(text: &str) -> String {
-    // What means something in a form only stands for itself here.
-    let pair = format!("x={}", text.replace('+', "%2B").replace('&', "%26"));
-    url::form_urlencoded::parse(pair.as_bytes()).next().map_or_else(String::new, |(_, value)| value.into_owned())
 }
 
 /// `rtspsrc` tells of each stream in the camera's session description before any pad appears, and pads appear only with
@@ -298,8 +267,15 @@ fn join(spec: &Spec, shared: &Arc<Shared>, found: &Arc<Mutex<Found>>, bin: &gst:
     let announced = {
         let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
         let joined = if stream == Stream::Video { &mut found.joined.video } else { &mut found.joined.audio };
-        if part.is_none() || std::mem::replace(joined, true) {
+        if part.is_none() {
             return false;
+        }
+        if std::mem::replace(joined, true) {
+            // A recording whose codec changes: what was decoded before is gone, and its place is free.
+            let place =
+                found.places[usize::from(stream == Stream::Video)].as_ref().and_then(gst::glib::WeakRef::upgrade);
+            let free = place.filter(|place| place.target().is_none());
+            return free.is_some_and(|place| place.set_target(Some(pad)).is_ok());
         }
         found.announced.audio || found.announced.video
     };
@@ -307,14 +283,21 @@ fn join(spec: &Spec, shared: &Arc<Shared>, found: &Arc<Mutex<Found>>, bin: &gst:
         say_streams(shared, found);
     }
     let attached = branch(spec, shared, stream).map_err(|e| e.to_string()).and_then(|branch| attach(bin, &branch, pad));
-    if let Err(reason) = &attached {
-        tracing::error!(source = shared.name, ?stream, reason, "a stream could not be joined to its branch");
+    match attached {
+        Ok(place) => {
+            let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+            found.places[usize::from(stream == Stream::Video)] = Some(place.downgrade());
+            true
+        }
+        Err(reason) => {
+            tracing::error!(source = shared.name, ?stream, reason, "a stream could not be joined to its branch");
+            false
+        }
     }
-    attached.is_ok()
 }
 
-/// Links a pad inside the source's bin to a branch beside it.
-fn attach(bin: &gst::Bin, branch: &gst::Bin, pad: &gst::Pad) -> Result<(), String> {
+/// Links a pad inside the source's bin to a branch beside it, by the pad of the bin that is given.
+fn attach(bin: &gst::Bin, branch: &gst::Bin, pad: &gst::Pad) -> Result<gst::GhostPad, String> {
     let pipeline = bin.parent().and_downcast::<gst::Pipeline>().ok_or("the pipeline is gone")?;
     pipeline.add(branch).map_err(|e| e.to_string())?;
     let sink = branch.static_pad("sink").ok_or("the branch has no open end to join")?;
@@ -322,7 +305,8 @@ fn attach(bin: &gst::Bin, branch: &gst::Bin, pad: &gst::Pad) -> Result<(), Strin
     ghost.set_active(true).map_err(|e| e.to_string())?;
     bin.add_pad(&ghost).map_err(|e| e.to_string())?;
     ghost.link(&sink).map_err(|e| e.to_string())?;
-    branch.sync_state_with_parent().map_err(|e| e.to_string())
+    branch.sync_state_with_parent().map_err(|e| e.to_string())?;
+    Ok(ghost)
 }
 
 /// Part of the paths of a sound branch's elements.
@@ -409,17 +393,4 @@ fn frame(pulled: &gst::Sample, stream: Stream) -> Option<(Frame<Image>, MediaTim
 
 fn plane<T>(values: &[T], get: impl Fn(&T) -> Option<usize>) -> Option<[usize; 3]> {
     Some([get(values.first()?)?, get(values.get(1)?)?, get(values.get(2)?)?])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn passwords_reach_the_camera_as_typed() {
-        for (typed, password) in [("a&b=c", "a&b=c"), ("a+b", "a+b"), ("p%40ss%26%2B", "p@ss&+"), ("50%", "50%")] {
-            let url = url::Url::parse(&format!("rtsp://user:{typed}@host/s")).unwrap();
-            assert_eq!(percent_decode(url.password().unwrap()), password, "{typed}");
-        }
-    }
 }

@@ -10,6 +10,7 @@ use gstreamer::prelude::*;
 use rand::RngExt as _;
 
 use super::diagnose::{DISTRUSTED, Failure, diagnose};
+use super::leash::STRAYED;
 use super::pipeline::{Connection, SOUND_BRANCH, Shared, connect};
 use super::state::Change;
 use super::{Finish, Incoming, Location, Loss, SourceError, Spec};
@@ -79,7 +80,10 @@ pub fn supervise(spec: &Spec, retry: &Retry, sender: Sender<Incoming>, stop: Rec
                 location: spec.location.to_string(),
                 reason: "it is a folder; name a recording in it".into(),
             }),
-            Ok(_) => recording(spec, retry, &shared),
+            Ok(_) => match std::fs::File::open(path).ok().and_then(super::headers::excess) {
+                Some(reason) => failed(SourceError::Media { location: spec.location.to_string(), reason }),
+                None => recording(spec, retry, &shared),
+            },
             Err(error) => {
                 failed(SourceError::Unreadable { location: spec.location.to_string(), reason: error.to_string() })
             }
@@ -206,6 +210,9 @@ fn watch(connection: &Connection, spec: &Spec, retry: &Retry, shared: &Shared) -
     let mut warned: Option<String> = None;
     let starting = || connection.starting.as_ref().and_then(Change::result);
     loop {
+        if connection.strayed.load(Ordering::SeqCst) {
+            return Ended::Failed { reason: STRAYED.to_owned(), auth: false };
+        }
         // Asked for before the messages are, so that none of a failed start is missed.
         let refused = starting() == Some(false);
         if shared.stopped() {
@@ -263,6 +270,9 @@ fn watch(connection: &Connection, spec: &Spec, retry: &Retry, shared: &Shared) -
                 };
             }
             gst::MessageView::Error(error) => {
+                if connection.strayed.load(Ordering::SeqCst) {
+                    return Ended::Failed { reason: STRAYED.to_owned(), auth: false };
+                }
                 if connection.distrusted.load(Ordering::SeqCst) {
                     return Ended::Failed { reason: DISTRUSTED.to_owned(), auth: false };
                 }

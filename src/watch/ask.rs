@@ -16,6 +16,7 @@ use crate::judge::panel::{Due, Panel};
 use crate::judge::{DropReason, Outcome, Verdict, Vote};
 use crate::record::Media;
 use crate::run::blocking;
+use crate::stage::{Stage, Stages};
 use crate::time::monotonic;
 use crate::window::Window;
 
@@ -27,6 +28,15 @@ pub(super) struct Judged {
     pub media: Option<Media>,
     /// It had one of the places before the panel.
     pub asked: bool,
+}
+
+/// How a window is put to the panel.
+pub(super) struct How {
+    pub codec: ClipCodec,
+    /// Which judges are asked.
+    pub asks: Vec<bool>,
+    pub due: Due,
+    pub stages: Stages,
 }
 
 pub(super) type Judgement = Pin<Box<dyn Future<Output = Judged> + Send>>;
@@ -98,18 +108,20 @@ pub(super) async fn judge(
     panel: Arc<Panel>,
     turn: OwnedSemaphorePermit,
     waiting: Waiting,
-    codec: ClipCodec,
-    asks: Vec<bool>,
-    due: Due,
+    how: How,
     source: Arc<str>,
 ) -> Judged {
+    let How { codec, asks, due, stages } = how;
     let Waiting { window, at, flags } = waiting;
+    let turned = monotonic();
+    stages.took(Stage::Wait, turned.saturating_duration_since(at));
     let mut verdict = verdict(&window, Vec::new());
     let id = window.id;
     let anyone = asks.iter().any(|asked| *asked);
     let sizes: BTreeSet<u32> = if anyone { panel.clip_sizes() } else { BTreeSet::new() };
     let pictures = Arc::clone(&window);
     let encoded = blocking(move || clips(&pictures, codec, &sizes)).await;
+    stages.took(Stage::Encode, turned.elapsed());
     let set = match encoded {
         Some(Ok(set)) => set,
         // Every judge then abstains with the reason "encoding".
@@ -119,12 +131,14 @@ pub(super) async fn judge(
         }
         None => ClipSet::new(),
     };
-    let after_ms = (monotonic() - at).as_secs_f64() * 1e3;
+    let asking = monotonic();
+    let after_ms = (asking - at).as_secs_f64() * 1e3;
     tracing::debug!(%source, continuity = id.continuity, window = id.index, after_ms, "asking the panel");
     let quality = WindowQuality::from(&*window);
     // The clips hold all that is needed; a window's own pictures need not wait for answers.
     drop(window);
     verdict.outcome = Outcome::Votes(panel.judge(&set, &asks, due).await);
+    stages.took(Stage::Panel, asking.elapsed());
     let media = Some(Media::sent(&set, &panel));
     let (kept, latest) = match due {
         Due::After(end) => {
@@ -164,7 +178,8 @@ mod tests {
             let turn = Arc::clone(&panel).turn().await;
             let (sender, flags) = oneshot::channel();
             let waiting = Waiting { window: Arc::new(empty(0)), at: monotonic(), flags: Noticed::Soon(flags) };
-            let judging = judge(Arc::clone(&panel), turn, waiting, ClipCodec::Jpeg, vec![true], due, "a".into());
+            let how = How { codec: ClipCodec::Jpeg, asks: vec![true], due, stages: Stages::default() };
+            let judging = judge(Arc::clone(&panel), turn, waiting, how, "a".into());
             let mut judging = Box::pin(judging);
             let mut next = Box::pin(Arc::clone(&panel).turn());
             let freed = tokio::select! {

@@ -10,6 +10,8 @@ use crate::config::GateConfig;
 use crate::gate::{Decision, Flags, Gate, Measurer};
 use crate::judge::Vote;
 use crate::judge::cues::CueJudge;
+use crate::stage::{Stage, Stages};
+use crate::time::monotonic;
 use crate::window::Window;
 
 /// Where a source hands in its windows.
@@ -54,6 +56,7 @@ pub fn work(jobs: &Mutex<mpsc::Receiver<Job>>, mut measurer: Option<Measurer>) {
 pub struct Station {
     gate: Gate,
     cues: Option<CueJudge>,
+    stages: Stages,
 }
 
 /// What was found in a window.
@@ -68,17 +71,19 @@ pub struct Found {
 }
 
 impl Station {
-    pub(super) fn new(source: &str, gate: GateConfig, cues: Option<CueJudge>) -> Self {
-        Self { gate: Gate::new(source, gate), cues }
+    pub(super) fn new(source: &str, gate: GateConfig, cues: Option<CueJudge>, stages: Stages) -> Self {
+        Self { gate: Gate::new(source, gate), cues, stages }
     }
 
     fn look(&mut self, measurer: Option<&mut Measurer>, window: &Window) -> Found {
+        let began = monotonic();
         let checked = self.gate.check(measurer, window);
         // The index hears skipped windows as well: what it knows of the speaker goes on.
         let vote = self.cues.as_mut().map(|cues| match &checked.measures {
             Ok(measures) => cues.judge_measured(window, measures),
             Err(error) => cues.unmeasured(error),
         });
+        self.stages.took(Stage::Measure, began.elapsed());
         Found { flags: checked.flags, decision: checked.decision, vote }
     }
 }

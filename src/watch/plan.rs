@@ -6,6 +6,7 @@ use crate::config::{ClipCodec, Config, GateConfig, GateRequire, Judging};
 use crate::judge::cues::{CueIndex, CueJudge, Weights};
 use crate::judge::panel::Panel;
 use crate::session::{SessionKind, SessionSettings};
+use crate::stage::Stages;
 use crate::window::Cutting;
 
 use super::measure::{Desk, Station};
@@ -30,6 +31,8 @@ pub struct Plan {
     pub gate: GateConfig,
     /// Where windows are measured.
     pub desk: Desk,
+    /// Who is told how long it takes.
+    pub stages: Stages,
 }
 
 /// Who judges a source's windows.
@@ -62,7 +65,7 @@ impl Plan {
             Judges::Embedded(weights) => Some(CueJudge::with(CueIndex::new((**weights).clone()))),
             Judges::Panel(_) => None,
         };
-        Station::new(source, self.gate, cues)
+        Station::new(source, self.gate, cues, self.stages.clone())
     }
 }
 

@@ -9,6 +9,7 @@ use crate::config::{Config, Overrides, RawConfig};
 use crate::judge::WindowId;
 use crate::judge::cues::Weights;
 use crate::source::Finish;
+use crate::stage::Stages;
 use crate::time::{Span, monotonic};
 use crate::window::Cutting;
 
@@ -25,6 +26,7 @@ fn plan() -> (Jobs, Arc<Plan>) {
         judges: Judges::Embedded(Arc::new(Weights::load(None).unwrap())),
         gate: config.gate,
         desk,
+        stages: Stages::default(),
     };
     (jobs, Arc::new(plan))
 }
@@ -45,6 +47,7 @@ pub(super) fn empty(index: u32) -> Window {
         sound_missing: MediaTime::ZERO,
         refused: 0,
         audio_offset: None,
+        alignment: None,
     }
 }
 

@@ -135,10 +135,9 @@ impl<R> Cutter<R> {
             open.refused += refused;
         }
         let (skip, mut zeros) = self.sound.place(time - origin);
-        // The clocks of the two streams differ: silence up to there would be time that never was.
-        let reach = self.stills.newest().unwrap_or_default() + self.cutting.window + self.cutting.stall;
-        let far = zeros > i64::from(SAMPLE_RATE) && time - origin > reach;
-        if far && self.streams.video && !self.ended.video {
+        // The clocks of the two streams differ: silence up to there would be time that never was, and might fill the memory.
+        let reach = self.end() + self.cutting.window + self.cutting.stall;
+        if zeros > i64::from(SAMPLE_RATE) && time - origin > reach {
             return;
         }
         while zeros > 0 {

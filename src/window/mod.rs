@@ -1,6 +1,7 @@
 //! Cutting: frames in, windows out. Pure; every time is passed in.
 //!
-//! - `timeline`: splits what arrives into continuities and sessions (design rule 8) and puts them on session time; pauses.
+//! - `timeline`: splits what arrives into continuities and sessions (design rule 8) and puts them on session time; pauses; `step`:
+//!   clocks of sound and pictures that come apart.
 //! - `cutter`: the grid of one continuity (rules 1 and 2).
 //! - `sound`: its ring of sound; `stills`: which of its pictures are kept.
 
@@ -67,6 +68,17 @@ pub struct Window {
     pub refused: u32,
     /// Media time of the window's first sound minus that of its first picture; None without both.
     pub audio_offset: Option<MediaTime>,
+    /// Whether sound and pictures are in step. None: nobody can tell, or not yet.
+    pub alignment: Option<Alignment>,
+}
+
+/// How sound and pictures of a live source stand to each other, as far as their arrival tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Alignment {
+    /// By so much the sound's timestamps were moved, because the clocks of the two streams drift apart.
+    pub moved: MediaTime,
+    /// No more than 40 ms are left between them, as far as can be told.
+    pub reliable: bool,
 }
 
 impl std::fmt::Debug for Window {

@@ -8,6 +8,7 @@
 )]
 
 mod pause;
+mod step;
 
 use proptest::prelude::*;
 
@@ -401,4 +402,17 @@ fn two_jumps_in_a_row_lose_no_time() {
     let cuts = live_cuts(frames);
     assert!(elapsed(&cuts) < secs(20.2), "{:?}", elapsed(&cuts));
     assert_eq!(windows(&cuts).len(), 4);
+}
+
+#[test]
+fn sound_that_begins_hours_after_the_pictures_ended_fills_nothing_with_silence() {
+    let mut timeline = Timeline::new(cutting(false), keep());
+    timeline.streams(Streams { audio: true, video: true });
+    let mut out = Vec::new();
+    pictures(secs(0.0), 25, 25, 1, 0).into_iter().for_each(|f| timeline.frame(f, secs(0.0), 0, &mut out));
+    timeline.stream_ended(Stream::Video, secs(0.0), &mut out);
+    sound(secs(2e6), secs(6.0)).into_iter().for_each(|f| timeline.frame(f, secs(0.0), 0, &mut out));
+    timeline.finish(true, MediaTime::ZERO, &mut out);
+    let cut = out.iter().filter(|cut| matches!(cut, Cut::Window(_) | Cut::Unjudgeable { .. })).count();
+    assert_eq!((cut, elapsed(&out)), (1, secs(2_000_006.0)));
 }

@@ -2,9 +2,11 @@
 //!
 //! A gap (over 1 s without any frame: by arrival on live sources, by timestamps in a file) is lost time. A jump of
 //! timestamps while media arrives is none. After either a new continuity begins. One stream that pauses or steps alone is
-//! no gap: its frames are parked until the other stream shows which it is, or for [`PATIENCE`] of its own media.
+//! no gap: its frames are parked until the other stream shows which it is, or for [`PATIENCE`] of its own media. Smaller
+//! differences between the streams' clocks are `step`'s.
 
 mod pause;
+mod step;
 
 use std::collections::VecDeque;
 
@@ -14,6 +16,7 @@ use super::{Cut, Cutting, Frame, Piece, Stream, Streams, Window};
 use crate::judge::{LostReason, WindowId};
 use crate::time::{MediaTime, Span};
 use pause::Pause;
+use step::Step;
 
 /// Longer without any frame is a gap; a longer step of timestamps is a jump.
 pub const GAP: MediaTime = MediaTime::from_millis(1000);
@@ -30,6 +33,8 @@ pub struct Timeline<R> {
     /// Between continuities the way of keeping pictures rests here.
     keep: Option<Keep<R>>,
     current: Option<Current<R>>,
+    /// Of the connection that lasts.
+    step: Step,
     session: Option<Session>,
     /// Whether the whole recording so far is one continuity.
     unbroken: bool,
@@ -74,12 +79,24 @@ impl<R> Current<R> {
         }
     }
 
-    fn jumped(&self, frame: &Frame<R>) -> bool {
-        self.end_of(frame.stream()).is_some_and(|end| (frame.time() - end).abs() > GAP)
+    fn jumped(&self, frame: &Frame<R>, ended: Streams) -> bool {
+        let other = other_of(frame.stream());
+        match self.end_of(frame.stream()) {
+            Some(end) => (frame.time() - end).abs() > GAP,
+            // The first of its stream, long after the other has ended: nothing came between.
+            None => ended.of(other) && self.end_of(other).is_some_and(|end| frame.time() - end > GAP),
+        }
     }
 
     fn is_parked(&self, stream: Stream) -> bool {
         self.parked.iter().any(|(f, _)| f.stream() == stream)
+    }
+}
+
+const fn other_of(stream: Stream) -> Stream {
+    match stream {
+        Stream::Audio => Stream::Video,
+        Stream::Video => Stream::Audio,
     }
 }
 
@@ -93,6 +110,7 @@ impl<R> Timeline<R> {
             ended: Streams::default(),
             keep: Some(keep),
             current: None,
+            step: Step::default(),
             session: None,
             unbroken: true,
             next: None,
@@ -112,6 +130,7 @@ impl<R> Timeline<R> {
     pub fn streams(&mut self, streams: Streams) {
         self.streams = streams;
         self.ended = Streams::default();
+        self.step = Step::default();
     }
 
     /// A frame arrived at `arrival` (monotonic, any zero). `refused`: frames of this source refused at the bridge since the last.
@@ -129,6 +148,8 @@ impl<R> Timeline<R> {
             self.end_pause(frame.time(), arrival, out);
             self.begin(arrival, MediaTime::ZERO, out);
         }
+        let now = self.session_time().unwrap_or_default();
+        let frame = if self.cutting.live { self.step.follow(frame, arrival, now) } else { frame };
         self.place(frame, refused, arrival, out);
         self.end_if_too_long(out);
     }
@@ -136,7 +157,7 @@ impl<R> Timeline<R> {
     /// A frame goes on in the current continuity, or is parked where it does not fit.
     fn place(&mut self, frame: Frame<R>, refused: u32, arrival: MediaTime, out: &mut Vec<Cut>) {
         let Some(current) = &mut self.current else { return };
-        if current.is_parked(frame.stream()) || current.jumped(&frame) {
+        if current.is_parked(frame.stream()) || current.jumped(&frame, self.ended) {
             current.parked.push_back((frame, refused));
             self.unpark(arrival, out);
         } else {
@@ -278,10 +299,7 @@ impl<R> Timeline<R> {
         let Some(current) = &mut self.current else { return };
         let Some((first, _)) = current.parked.front() else { return };
         let (stream, at) = (first.stream(), first.time());
-        let other = match stream {
-            Stream::Audio => Stream::Video,
-            Stream::Video => Stream::Audio,
-        };
+        let other = other_of(stream);
         let other_end = current.end_of(other).filter(|_| !self.ended.of(other));
         if let Some(end) = other_end
             && !current.is_parked(other)
@@ -334,7 +352,7 @@ impl<R> Timeline<R> {
         let (pieces, keep, end, windows) = cutter.finish(complete);
         self.keep = Some(keep);
         for piece in pieces {
-            out.push(cut(piece, number, start, self.streams));
+            out.push(cut(piece, number, start, self.streams, &self.step));
         }
         if let Some(session) = &mut self.session {
             session.end = session.end.max(start + end);
@@ -362,13 +380,13 @@ impl<R> Timeline<R> {
     fn drain(&mut self, out: &mut Vec<Cut>) {
         let Some(current) = &mut self.current else { return };
         while let Some(piece) = current.cutter.pop() {
-            out.push(cut(piece, current.number, current.start, self.streams));
+            out.push(cut(piece, current.number, current.start, self.streams, &self.step));
         }
     }
 }
 
 /// Puts a piece on session time, and holds back a window that lacks over half of a stream its source has.
-fn cut(piece: Piece, continuity: u32, start: MediaTime, streams: Streams) -> Cut {
+fn cut(piece: Piece, continuity: u32, start: MediaTime, streams: Streams, step: &Step) -> Cut {
     match piece {
         Piece::Tail(span) => Cut::Tail(span.shift(start)),
         Piece::Window {
@@ -401,6 +419,7 @@ fn cut(piece: Piece, continuity: u32, start: MediaTime, streams: Streams) -> Cut
                 sound_missing,
                 refused,
                 audio_offset,
+                alignment: step.of_window(start + span.start()),
             }))
         }
     }

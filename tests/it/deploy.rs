@@ -272,7 +272,8 @@ fn servers_in_cluster() -> BTreeMap<String, BTreeMap<String, String>> {
 
 #[test]
 fn compose_files_are_whole_and_shut_in() {
-    for file in ["compose.one-gpu.yaml", "compose.three-gpus.yaml"] {
+    for file in files("deploy/vllm", "yaml") {
+        let file = file.as_str();
         let compose = compose(file);
         let mut gpus = BTreeSet::new();
         for (name, service) in compose["services"].as_object().unwrap() {
@@ -305,6 +306,12 @@ fn all_recipes_have_the_same_options() {
     };
     let common = shared(&compose["v2"]);
     assert_eq!(common, shared(&compose["v1"]));
+    // vLLM leaves out what an adapter has on the audio tower: only the recipe for those that have nothing there serves one.
+    let adapter = servers(&self::compose("compose.adapter.yaml"))["v1"].clone();
+    assert_eq!(common, shared(&adapter));
+    let lora: Vec<_> = adapter.keys().filter(|key| key.contains("lora")).collect();
+    assert_eq!(lora, ["--enable-lora", "--lora-modules", "--max-lora-rank", "--max-loras"]);
+    assert!(compose.values().all(|options| lora.iter().all(|key| !options.contains_key(*key))), "v1 is merged first");
     let conformance = text("tests/conformance/serve_vllm.sh");
     let script = text("deploy/vllm/serve.sh");
     for (key, value) in &common {
@@ -320,7 +327,7 @@ fn all_recipes_have_the_same_options() {
         }
     }
     let readme = text("deploy/README.md");
-    for key in common.keys().chain(compose["v1"].keys()).filter(|key| *key != "MODEL") {
+    for key in common.keys().chain(adapter.keys()).filter(|key| *key != "MODEL") {
         assert!(readme.contains(&format!("`{key}")), "deploy/README.md does not say what {key} is for");
     }
 }
@@ -330,6 +337,7 @@ fn panels_fit_their_servers() {
     let three = servers(&compose("compose.three-gpus.yaml"));
     for (panel, servers, judges) in [
         ("deploy/vllm/panel.one-gpu.toml", servers(&compose("compose.one-gpu.yaml")), 1),
+        ("deploy/vllm/panel.one-gpu.toml", servers(&compose("compose.adapter.yaml")), 1),
         ("deploy/vllm/panel.three-gpus.toml", three, 3),
         ("deploy/kubernetes/panel.toml", servers_in_cluster(), 3),
         ("deploy/swift/panel.toml", BTreeMap::new(), 3),

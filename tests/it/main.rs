@@ -8,6 +8,7 @@
     reason = "a matter of speed and of interfaces, which tests have none of"
 )]
 
+mod attacks;
 mod bah;
 mod books;
 mod browser;
@@ -19,7 +20,9 @@ mod deploy;
 mod devices;
 mod doctor;
 mod faults;
+mod fuzz;
 mod gate;
+mod isolation;
 mod journal;
 mod kit;
 mod long;

@@ -9,7 +9,7 @@ type File = (String, String);
 
 const LONGEST: usize = 420;
 const GSTREAMER_WORDS: [&str; 5] = ["Sample", "Buffer", "Segment", "Pad", "Caps"];
-const DOCS: [&str; 8] = [
+const DOCS: [&str; 9] = [
     "docs",
     "README.md",
     "ARCHITECTURE.md",
@@ -18,6 +18,7 @@ const DOCS: [&str; 8] = [
     "deploy/README.md",
     "models/README.md",
     "tests/conformance/README.md",
+    "web/README.md",
 ];
 /// Where core types live. Their wire twins, which serde knows, live at the rim.
 const CORE: [&str; 8] = [

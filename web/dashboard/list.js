@@ -126,7 +126,7 @@ function health({ name, model, base_urls, proof, set_aside }) {
   return h("li", { class: String(proof).startsWith("failed") ? "bad" : proof === "proven" ? "good" : "fair" }, h("b", {}, name), ` ${told.filter(Boolean).join("; ")}`);
 }
 
-function receiver({ sink, pending, dead, oldest }) {
-  const told = [pending ? `${pending} waiting${oldest ? ` since ${when(oldest)}` : ""}` : "nothing waiting", dead ? `${plural(dead, "message")} given up` : null];
+function receiver({ sink, configured, pending, dead, oldest }) {
+  const told = [configured ? null : "not configured any more", pending ? `${pending} waiting${oldest ? ` since ${when(oldest)}` : ""}` : "nothing waiting", dead ? `${plural(dead, "message")} given up` : null];
   return h("li", { class: dead ? "bad" : pending ? "fair" : "good" }, h("b", {}, sink), ` ${told.filter(Boolean).join("; ")}`);
 }

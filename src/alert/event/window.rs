@@ -323,6 +323,11 @@ pub struct Quality {
     refused_frames: u32,
     /// Time of the first sound minus that of the first picture; null without both.
     audio_offset_ms: Option<f64>,
+    /// By how much the sound was moved because its clock and the pictures' drift apart; null: not known (yet), or not a live source.
+    sound_moved_ms: Option<f64>,
+    /// Sound and pictures may be more than 40 ms apart: one of their clocks was set, or one of them is delayed; null: not known
+    /// (yet), or not a live source.
+    sync_unreliable: Option<bool>,
     /// What else there is to know before trusting a verdict on it; null where nobody looked.
     flags: Option<FlagsSeen>,
 }
@@ -345,6 +350,8 @@ fn quality(quality: WindowQuality) -> Quality {
         sound_missing_secs: quality.sound_missing.map(secs),
         refused_frames: quality.refused,
         audio_offset_ms: quality.audio_offset.map(|offset| millis(secs(offset))),
+        sound_moved_ms: quality.alignment.map(|alignment| millis(secs(alignment.moved))),
+        sync_unreliable: quality.alignment.map(|alignment| !alignment.reliable),
         flags: quality.flags.map(Into::into),
     }
 }

@@ -113,7 +113,7 @@ impl Courier {
             return;
         }
         let work = move |db: &rusqlite::Connection| Ok(store::delivery(db, &done)?);
-        let call = Call { work, value: None, reply: None, keep: true, folds: false };
+        let call = Call { keep: true, ..Call::new(work, None) };
         state.jobs.push_back(Job::Work(Box::new(call)));
         drop(state);
         self.shared.work.notify_one();

@@ -8,11 +8,12 @@
 //! - `store`: the file and every statement that writes. `reader`: every one that reads. `purge`: what is deleted by age.
 //! - `rows`: rows as what they are.
 //! - `outbox`: what waits for a receiver, and what is tried when; pure. `courier`: a sink's end of it.
-//! - `tokens`: who may do what.
+//! - `letters`: what was given up, once more. `tokens`: who may do what.
 //! - `withdraw`: everything of a session goes. `rebuild`: events back to a session. `verify`: is the file in order?
 //! - `replay`: a session decided anew from its votes.
 
 mod courier;
+mod letters;
 mod outbox;
 mod purge;
 mod queue;
@@ -36,6 +37,7 @@ use rusqlite::Connection;
 use tokio::sync::{Notify, oneshot};
 
 pub use courier::Courier;
+pub use letters::{AT_ONCE, Resent, forget_sink_in, resend_in};
 pub use outbox::{Done, Failure, FailureKind, Item, Next, Outbox};
 pub use purge::{Cutoffs, Purged, purge};
 pub use queue::Route;
@@ -193,29 +195,6 @@ impl Journal {
         }
     }
 
-    /// Sends dead letters of a sink again: one, or all of them. How many.
-    ///
-    /// # Errors
-    /// The disk refuses.
-    pub async fn resend(&self, sink: &str, seq: Option<u64>, now: Timestamp) -> Result<usize, JournalError> {
-        let name = sink.to_owned();
-        let items = self.call(false, move |db| {
-            let items = rows::items(db, &name, DeliveryState::Dead, seq, 0, i64::MAX)?;
-            store::revive(db, &name, seq, now)?;
-            Ok(items)
-        });
-        let items = items.await?;
-        let many = items.len();
-        let mut state = self.shared().lock();
-        if let Some(lane) = state.lanes.iter_mut().find(|lane| &*lane.route.sink == sink) {
-            for item in items {
-                lane.outbox.revive(Item { since: now, attempts: 0, ..item });
-            }
-            lane.wake.notify_one();
-        }
-        Ok(many)
-    }
-
     /// Makes a token; it is shown once and not kept.
     ///
     /// # Errors
@@ -295,7 +274,7 @@ impl Journal {
         work: impl FnMut(&Connection) -> Result<T, JournalError> + Send + 'static,
     ) -> Result<T, JournalError> {
         let (reply, done) = oneshot::channel();
-        let call = Call { work, value: None, reply: Some(reply), keep, folds: false };
+        let call = Call { keep, ..Call::new(work, Some(reply)) };
         self.queue(Box::new(call))?;
         wait(done).await
     }
@@ -325,8 +304,18 @@ struct Call<T, F> {
     work: F,
     value: Option<T>,
     reply: Option<oneshot::Sender<Result<T, JournalError>>>,
+    /// Done once it stands in the file, before that is answered.
+    then: Option<Then<T>>,
     keep: bool,
     folds: bool,
+}
+
+type Then<T> = Box<dyn FnOnce(&T) + Send>;
+
+impl<T, F> Call<T, F> {
+    const fn new(work: F, reply: Option<oneshot::Sender<Result<T, JournalError>>>) -> Self {
+        Self { work, value: None, reply, then: None, keep: false, folds: false }
+    }
 }
 
 impl<T: Send, F: FnMut(&Connection) -> Result<T, JournalError> + Send> Work for Call<T, F> {
@@ -336,7 +325,11 @@ impl<T: Send, F: FnMut(&Connection) -> Result<T, JournalError> + Send> Work for 
     }
 
     fn written(&mut self) {
-        if let (Some(reply), Some(value)) = (self.reply.take(), self.value.take()) {
+        let Some(value) = self.value.take() else { return };
+        if let Some(then) = self.then.take() {
+            then(&value);
+        }
+        if let Some(reply) = self.reply.take() {
             let _ = reply.send(Ok(value));
         }
     }

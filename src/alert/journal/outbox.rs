@@ -145,22 +145,33 @@ impl Outbox {
             self.spilled = true;
             self.left = self.left.max(item.seq);
         } else {
+            self.seen = self.seen.max(item.seq);
             self.insert(item);
         }
     }
 
-    /// Something that was given up, once more.
+    /// Something that was given up, once more. What waits in the file is brought in from where it was, whatever its number.
     pub fn revive(&mut self, item: Item) {
         self.insert(item);
     }
 
+    /// For so many there is room beside what waits.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        (2 * MOST).saturating_sub(self.held)
+    }
+
     fn insert(&mut self, item: Item) {
+        let flying = self.in_flight.as_ref().map(|(seq, _)| *seq);
         let queue = self.queues.entry(item.session.clone()).or_default();
-        if queue.items.iter().rev().take_while(|there| there.seq >= item.seq).any(|there| there.seq == item.seq) {
+        let later = queue.items.iter().rev().take_while(|there| there.seq > item.seq).count();
+        let before = queue.items.len() - later;
+        // What is being sent stays the first until it is known what came of it.
+        let head = queue.items.front().filter(|there| Some(there.seq) == flying).map(|there| there.seq);
+        if head == Some(item.seq) || before.checked_sub(1).is_some_and(|at| queue.items[at].seq == item.seq) {
             return;
         }
-        let at = queue.items.partition_point(|there| there.seq < item.seq);
-        self.seen = self.seen.max(item.seq);
+        let at = before.max(usize::from(head.is_some()));
         queue.items.insert(at, item);
         self.held += 1;
     }
@@ -174,6 +185,7 @@ impl Outbox {
     /// What waits in the file after the number that was asked for; `all`: there was no more when that was read.
     pub fn bring_in(&mut self, items: Vec<Item>, all: bool) {
         for item in items {
+            self.seen = self.seen.max(item.seq);
             self.insert(item);
         }
         self.spilled = !all || self.left > self.seen;

@@ -18,6 +18,9 @@ use crate::judge::{
 use crate::session::{Rule, Session, SessionKind, SessionSettings, Summary};
 use crate::time::{MediaTime, Span};
 
+/// More of them, a second each at least, have no session.
+const MOST_CONTINUITIES: u32 = 1_000_000;
+
 /// A session as its events tell it.
 #[derive(Clone, Debug)]
 pub struct Recorded {
@@ -174,7 +177,8 @@ impl Recorded {
             }
         }
         let mut recorded = recorded.ok_or(RebuildError::NoBeginning)?;
-        recorded.missing = last.map_or(0, |last| last + 1 - many);
+        // An event may be there twice, in a file that somebody put together.
+        recorded.missing = last.map_or(0, |last: u64| last.saturating_add(1).saturating_sub(many));
         Ok(recorded)
     }
 
@@ -245,6 +249,9 @@ impl Recorded {
             (_, "outage") => Outcome::Lost(LostReason::Outage),
             _ => Outcome::Lost(LostReason::MissingMedia),
         };
+        if number.continuity > MOST_CONTINUITIES {
+            return Err(serde::de::Error::custom(format!("there is no continuity {}", number.continuity)));
+        }
         let window = WindowId { continuity: number.continuity, index: number.index };
         self.told.push(Told::Window(Verdict { window, span, outcome }, cloud.time));
         Ok(())
@@ -271,7 +278,7 @@ impl Recorded {
         for (at, told) in self.told.iter().enumerate() {
             if let Told::Window(verdict, _) = told {
                 let (last, windows) = ends.entry(verdict.window.continuity).or_default();
-                (*last, *windows) = (at, (*windows).max(verdict.window.index + 1));
+                (*last, *windows) = (at, (*windows).max(verdict.window.index.saturating_add(1)));
             }
         }
         let continuities = ends.keys().next_back().map_or(0, |last| last + 1);

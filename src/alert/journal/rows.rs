@@ -40,6 +40,11 @@ pub(super) fn items(
     .collect()
 }
 
+/// The number of an event.
+pub(super) fn seq_of(db: &Connection, id: &str) -> rusqlite::Result<Option<u64>> {
+    db.prepare_cached("SELECT seq FROM event WHERE id = ?1")?.query_row([id], |row| unsigned(row, 0)).optional()
+}
+
 pub(super) fn receipt(db: &Connection, session: &str) -> rusqlite::Result<Option<Receipt>> {
     let row = |row: &Row<'_>| {
         let told: String = row.get("receivers_told")?;

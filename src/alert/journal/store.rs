@@ -8,9 +8,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 use rusqlite_migration::{M, Migrations};
 
 use super::queue::Entry;
-use super::types::{
-    Audit, ConsentRecord, DeliveryState, Feedback, JournalError, NewSession, Receipt, SessionState, Token,
-};
+use super::types::{Audit, ConsentRecord, Feedback, JournalError, NewSession, Receipt, SessionState, Token};
 use crate::alert::EventKind;
 
 /// Each once, in order, for ever.
@@ -377,14 +375,6 @@ pub(super) fn tell_withdrawal(db: &Connection, number: u64, receipt: &Receipt) -
         db.execute("DELETE FROM outbox WHERE sink = ?1 AND seq = ?2", params![sink, seq(number)])?;
         outbox(db, sink, number, Some(&receipt.session), ms(receipt.at))
     })
-}
-
-/// Dead letters of a sink become pending again.
-pub(super) fn revive(db: &Connection, sink: &str, number: Option<u64>, now: Timestamp) -> rusqlite::Result<usize> {
-    db.execute(
-        "UPDATE outbox SET state = ?3, since = ?4, at = ?4 WHERE sink = ?1 AND seq = ifnull(?2, seq) AND state = ?5",
-        params![sink, number.map(seq), DeliveryState::Pending.as_str(), ms(now), DeliveryState::Dead.as_str()],
-    )
 }
 
 pub(super) fn new_token(db: &Connection, hash: &str, token: &Token) -> Result<(), JournalError> {

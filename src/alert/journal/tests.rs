@@ -4,6 +4,7 @@ use tempfile::TempDir;
 
 mod deleting;
 mod failing;
+mod letters;
 mod measuring;
 
 use super::*;

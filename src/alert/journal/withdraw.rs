@@ -19,7 +19,11 @@ impl Journal {
     /// There is no such session; or the disk refuses, in which case it is done when that heals.
     pub async fn withdraw(&self, session: &str, by: Actor, now: Timestamp) -> Result<Receipt, JournalError> {
         let of = session.to_owned();
-        let known = self.reader().ask(move |reader| reader.session(&of)).await?;
+        let (known, done) = self.reader().ask(move |reader| Ok((reader.session(&of)?, reader.receipt(&of)?))).await?;
+        // By an earlier run of the service, too.
+        if let Some(receipt) = done {
+            return Ok(receipt);
+        }
         let source: Arc<str> = match known {
             Some(row) => row.source.into(),
             None => return Err(JournalError::NotFound(format!("session {session}"))),
@@ -53,7 +57,7 @@ impl Journal {
                 }
                 Ok(told.receipt)
             };
-            let call = Call { work, value: None, reply: Some(reply), keep: true, folds: true };
+            let call = Call { keep: true, folds: true, ..Call::new(work, Some(reply)) };
             state.jobs.push_back(Job::Work(Box::new(call)));
         }
         self.shared().work.notify_one();

@@ -271,7 +271,7 @@ fn run(db: &Connection, job: &mut Job) -> Result<(), JournalError> {
 /// # Errors
 /// It cannot be opened or written, or is another program's.
 pub(super) fn begin(path: &Path, shared: std::sync::Arc<Shared>) -> Result<Writer, JournalError> {
-    let lock = lock(path)?;
+    let lock = lock(path, "end that one, or name another file in [journal] path")?;
     let mut db = store::open(path)?;
     let begun = store::begin_run(&mut db, wall())?;
     if begun.interrupted > 0 {
@@ -283,18 +283,16 @@ pub(super) fn begin(path: &Path, shared: std::sync::Arc<Shared>) -> Result<Write
     Ok(Writer { db, shared, reserved: begun.first + store::RESERVED, synced: true, keep: None, _lock: lock })
 }
 
-/// A file beside it, locked as long as it is open, by whatever way its holder ends.
-fn lock(path: &Path) -> Result<std::fs::File, JournalError> {
+/// A file beside it, locked as long as it is open, by whatever way its holder ends. `remedy`: what to do where a service has it.
+pub(super) fn lock(path: &Path, remedy: &str) -> Result<std::fs::File, JournalError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let wrong = |what: String| JournalError::Open { path: path.display().to_string(), what };
-    let remedy = "name another file in [journal] path";
-    let file = std::fs::File::create(&name).map_err(|error| wrong(format!("{error}; {remedy}")))?;
+    let other = "name another file in [journal] path";
+    let file = std::fs::File::create(&name).map_err(|error| wrong(format!("{error}; {other}")))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => {
-            Err(wrong(format!("another ahwatch has it; end that one, or {remedy}")))
-        }
+        Err(std::fs::TryLockError::WouldBlock) => Err(wrong(format!("another ahwatch has it; {remedy}"))),
         Err(std::fs::TryLockError::Error(error)) => Err(wrong(error.to_string())),
     }
 }

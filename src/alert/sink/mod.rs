@@ -18,7 +18,8 @@ pub use webhook::Webhook;
 
 use super::journal::{Courier, DeliveryState, Failure, FailureKind, Item, Next};
 use crate::config::{Receiver, SinkConfig};
-use crate::time::wall;
+use crate::stage::{Stage, Stages};
+use crate::time::{monotonic, wall};
 
 /// How long a receiver may take for one event.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -87,8 +88,8 @@ impl Transport {
     }
 }
 
-/// Sends what the courier has, as long as it is polled. Being dropped loses nothing: what was being sent is sent again.
-pub async fn drive(courier: &Courier, to: &mut Transport) -> Infallible {
+/// Sends what the courier has, as long as it is polled, and says how long each attempt took. Being dropped loses nothing: what was being sent is sent again.
+pub async fn drive(courier: &Courier, to: &mut Transport, stages: &Stages) -> Infallible {
     let mut away = false;
     loop {
         let starved = match courier.refill().await {
@@ -101,10 +102,12 @@ pub async fn drive(courier: &Courier, to: &mut Transport) -> Infallible {
         let now = wall();
         let until = match courier.next(now) {
             Next::Send(item) => {
+                let began = monotonic();
                 let sent = tokio::select! {
                     sent = to.deliver(&item) => Some(sent),
                     () = unwanted(courier, item.seq) => None,
                 };
+                stages.took(Stage::Sink, began.elapsed());
                 match sent {
                     Some(sent) => settle(courier, &item, &sent, &mut away),
                     // Half of it may be under way.

@@ -60,12 +60,20 @@ impl Webhook {
         Ok(Self { client, url: url.clone(), key })
     }
 
+    /// What stands in `webhook-signature`: of the event's id, the seconds since 1970, and the body.
+    ///
+    /// # Errors
+    /// The library would not sign.
+    pub fn signature(&self, id: &str, seconds: i64, body: &[u8]) -> Result<String, String> {
+        self.key.sign(id, seconds, body).map_err(|error| error.to_string())
+    }
+
     /// Posts one event, signed at `now`.
     pub(super) async fn post(&self, item: &Item, now: Timestamp) -> Result<(), Failure> {
         let refused = |kind, detail: String| Failure { kind, detail };
         let seconds = now.as_second();
-        let signature = self.key.sign(&item.id, seconds, item.json.as_bytes());
-        let signature = signature.map_err(|error| refused(FailureKind::Refused, error.to_string()))?;
+        let signature = self.signature(&item.id, seconds, item.json.as_bytes());
+        let signature = signature.map_err(|error| refused(FailureKind::Refused, error))?;
         let request = self
             .client
             .post(self.url.clone())

@@ -96,6 +96,7 @@ fn window(moving: bool, secs: u32, speech_at: Option<u32>) -> Window {
         sound_missing: MediaTime::ZERO,
         refused: 0,
         audio_offset: Some(MediaTime::ZERO),
+        alignment: None,
     }
 }
 

@@ -25,6 +25,7 @@ fn window(continuity: u32, index: u32, offset: i64, sound: Option<Vec<i16>>) -> 
         sound_missing: MediaTime::ZERO,
         refused: 0,
         audio_offset: None,
+        alignment: None,
     }
 }
 

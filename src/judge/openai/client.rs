@@ -11,8 +11,6 @@ use super::endpoint::Endpoint;
 use crate::config::JudgeConfig;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// vLLM closes idle connections after 5 s; a request on one being closed would fail.
-const POOL_IDLE: Duration = Duration::from_secs(4);
 /// A host that is gone without a word breaks its connections after about 3 + 3 x 1 s, in time to ask another.
 const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(3), Duration::from_secs(1), 3);
 /// The same while bytes are unacknowledged, where the kernel sends no keepalives.
@@ -82,7 +80,9 @@ impl Shared {
             .tcp_keepalive_interval(interval)
             .tcp_keepalive_retries(probes)
             .tcp_user_timeout(UNACKNOWLEDGED)
-            .pool_idle_timeout(POOL_IDLE);
+            // A connection for each request. On one that is used again, a reply that a broken proxy sends twice would be taken for
+            // the next window's. vLLM closes them after 5 s anyway, which is a window.
+            .pool_max_idle_per_host(0);
         if !tls {
             // Plain http needs no certificates, so a machine without any can use it.
             builder = builder.tls_certs_only([]);

@@ -193,6 +193,10 @@ impl Replica {
                  or name the CA's file in SSL_CERT_FILE",
                 Retry::Elsewhere,
             ),
+            cause if cause.contains("certificate expired") => (
+                "; its certificate has expired: renew it there, or set this machine's clock if that is wrong",
+                Retry::Elsewhere,
+            ),
             cause if cause.contains("certificate") => {
                 ("; its certificate is no good for this address", Retry::Elsewhere)
             }

@@ -13,8 +13,8 @@
 //! candidates are not needed.
 
 mod clock;
-mod fragment;
-mod offer;
+pub mod fragment;
+pub mod offer;
 mod peer;
 mod peers;
 

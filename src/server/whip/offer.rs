@@ -135,15 +135,8 @@ impl<'a> Section<'a> {
 
     /// As str0m gets it.
     fn reduced(&self, shared: &[String]) -> String {
-        let dropped = |line: &str| {
-            let name = line.strip_prefix("a=").unwrap_or_default().split(':').next().unwrap_or_default();
-            let directions = ["sendrecv", "sendonly", "recvonly", "inactive"];
-            directions.contains(&name)
-                || SHARED.contains(&name)
-                || ["candidate", "end-of-candidates", "simulcast", "rid", "bundle-only"].contains(&name)
-        };
         let mut text = format!("m={} 9 {} {}\r\n", self.kind, self.protocol, self.formats.join(" "));
-        let rest = self.lines.iter().skip(1).filter(|line| !dropped(line)).map(|line| (*line).to_owned());
+        let rest = self.lines.iter().skip(1).filter(|line| !is_dropped(line)).map(|line| (*line).to_owned());
         for line in rest.chain(shared.iter().cloned()).chain(["a=sendonly".to_owned()]) {
             text.push_str(&line);
             text.push_str("\r\n");
@@ -154,6 +147,15 @@ impl<'a> Section<'a> {
 
 /// What holds for the whole bundle, wherever it stands.
 const SHARED: [&str; 4] = ["ice-ufrag", "ice-pwd", "fingerprint", "setup"];
+
+/// What is ours to say, and what is not taken, in a section or above all of them.
+fn is_dropped(line: &str) -> bool {
+    let name = line.strip_prefix("a=").unwrap_or_default().split(':').next().unwrap_or_default();
+    let directions = ["sendrecv", "sendonly", "recvonly", "inactive"];
+    directions.contains(&name)
+        || SHARED.contains(&name)
+        || ["candidate", "end-of-candidates", "simulcast", "rid", "bundle-only"].contains(&name)
+}
 
 fn value<'a>(lines: &[&'a str], attribute: &str) -> Option<&'a str> {
     lines.iter().find_map(|line| line.strip_prefix("a=")?.strip_prefix(attribute)?.strip_prefix(':'))
@@ -243,13 +245,11 @@ impl Offer {
         let ice = |name: &str| anywhere(name).unwrap_or_default().to_owned();
         let mut reduced = "v=0\r\n".to_owned();
         let bundle = format!("a=group:BUNDLE {}", mids.join(" "));
-        let dropped = |line: &&&str| {
-            let name = line.strip_prefix("a=").unwrap_or_default().split(':').next().unwrap_or_default();
-            !SHARED.contains(&name)
-                && !["group", "candidate", "ice-lite"].contains(&name)
-                && !line.starts_with("a=msid-semantic")
+        let kept_above = |line: &&&str| {
+            let replaced = ["a=group", "a=ice-lite", "a=msid-semantic"];
+            !is_dropped(line) && !replaced.iter().any(|start| line.starts_with(start))
         };
-        for line in session.iter().filter(dropped).copied().chain([bundle.as_str()]) {
+        for line in session.iter().filter(kept_above).copied().chain([bundle.as_str()]) {
             reduced.push_str(line);
             reduced.push_str("\r\n");
         }

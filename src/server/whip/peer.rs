@@ -82,7 +82,9 @@ impl Peer {
         feed: FeedSender,
         counters: Arc<Counters>,
     ) -> Result<(Self, String), WhipError> {
-        let wrong = |error: &dyn std::fmt::Display| WhipError::Sdp(error.to_string().chars().take(200).collect());
+        let wrong = |error: &dyn std::fmt::Display| {
+            WhipError::Sdp(error.to_string().chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect())
+        };
         let answer = || {
             let parsed = SdpOffer::from_sdp_string(&offer.reduced).map_err(|error| wrong(&error))?;
             let mut rtc = config(offer).build(now);

@@ -135,8 +135,8 @@ fn case_13_a_thousand_browsers_vanish() {
     let mut case = Case::begin("13", "a browser vanishes without DELETE, 1,000 times");
     let endpoint = Endpoint::start([("v1", Judge::default())]);
     let judge = format!("[[judge]]\nname = \"v1\"\nbase_url = \"{}\"\nmodel = \"v1\"\n", endpoint.base_url());
-    let server = format!("max_sessions = {SESSIONS}");
-    let service = Service::start_with(&server, &format!("[panel]\ncanary = false\n{judge}"));
+    let server = format!("requests_per_second = 10000\nmax_sessions = {SESSIONS}");
+    let service = Service::start_so(&server, &format!("[panel]\ncanary = false\n{judge}"));
     let (operator, admin) = (service.token("op", "operator"), service.token("root", "admin"));
     let media = units(&Coding::Vp8.make(Recipe::new(3.0)), Coding::Vp8);
     let all: Vec<Invited> = (0..SESSIONS).map(|_| invite(&service, &operator)).collect();

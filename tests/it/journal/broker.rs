@@ -7,20 +7,22 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use ahwatch::run::Sinks;
+use ahwatch::stage::Stages;
 use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS};
 
 use super::receiver::until;
 use super::{alert, journal, sinks};
 
 /// A broker; gone with its value.
-struct Broker {
+pub struct Broker {
     process: Child,
-    port: u16,
+    /// Where it listens.
+    pub port: u16,
 }
 
 impl Broker {
     /// Of a configuration in `dir`, on a free port, or again on that.
-    fn start(dir: &Path, port: Option<u16>, more: &str) -> Self {
+    pub fn start(dir: &Path, port: Option<u16>, more: &str) -> Self {
         let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let port = port.unwrap_or_else(free);
         let file = dir.join("mosquitto.conf");
@@ -46,7 +48,7 @@ impl Broker {
     }
 
     /// In good order, so that it keeps its subscribers.
-    fn stop(mut self) -> u16 {
+    pub fn stop(mut self) -> u16 {
         Command::new("kill").arg(self.process.id().to_string()).status().unwrap();
         self.process.wait().unwrap();
         self.port
@@ -61,7 +63,7 @@ impl Drop for Broker {
 }
 
 /// Everything that is published, in order: topic and text. Its session outlives the broker.
-fn subscribe(port: u16) -> std::sync::Arc<std::sync::Mutex<Vec<(String, String)>>> {
+pub fn subscribe(port: u16) -> std::sync::Arc<std::sync::Mutex<Vec<(String, String)>>> {
     let mut options = MqttOptions::new("observer", "127.0.0.1", port);
     options.set_clean_session(false).set_credentials("watch", "hunter2");
     let (client, mut events) = AsyncClient::new(options, 10);
@@ -108,7 +110,7 @@ async fn a_broker_that_goes_and_comes_back_gets_everything_in_order() {
     let other = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let running = {
         let _inside = other.enter();
-        Sinks::start(&journal, &sinks).unwrap()
+        Sinks::start(&journal, &sinks, Stages::default()).unwrap()
     };
     let word = |text: &'static str| move |(topic, said): &(String, String)| topic == "ah/available" && said == text;
     until("online", || all().iter().any(word("online")).then_some(())).await;
@@ -175,7 +177,7 @@ async fn tls_and_a_password_reach_the_broker_and_another_authority_does_not() {
     };
     let sinks = sinks(&(sink("home", "ca.pem") + &sink("stranger", "other.pem")), dir.path());
     let journal = journal(dir.path(), &sinks);
-    let running = Sinks::start(&journal, &sinks).unwrap();
+    let running = Sinks::start(&journal, &sinks, Stages::default()).unwrap();
     journal.record(vec![alert("s1", 0)]).await;
     until("the alert", || (ids(&got.lock().unwrap()) == ["s1.0"]).then_some(())).await;
     let state = until("the other to have failed", || {

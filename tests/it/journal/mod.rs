@@ -1,9 +1,9 @@
 //! The journal with real receivers: webhooks, a broker, and a process that is killed.
 
-mod broker;
+pub mod broker;
 mod cli;
 mod killed;
-mod receiver;
+pub mod receiver;
 mod webhook;
 
 use std::path::Path;

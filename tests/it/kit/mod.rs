@@ -9,7 +9,7 @@
 //! - [`encoded`]: the encoded media of a recording; [`station`]: a source that it is pushed into; [`peer`]: a browser;
 //!   [`chromium`]: a real one.
 //! - [`service`]: `ahwatch serve`, and a client of its API.
-//! - [`rtsp`]: a camera. [`pulse`]: microphones. [`pipewire`]: a webcam. [`proxy`]: a bad network. [`run`]: the program itself, as a user runs it;
+//! - [`rtsp`]: a camera. [`pulse`]: microphones. [`pipewire`]: a webcam. [`proxy`]: a bad network, [`interleaved`] what RTSP puts on it; [`udp`]: one that loses packets. [`run`]: the program itself, as a user runs it;
 //!   [`tty`]: on a terminal.
 //!
 //! Nothing here sleeps to be right: waits end on a condition, and fail at a deadline.
@@ -35,6 +35,7 @@ pub mod decode;
 pub mod encoded;
 pub mod endpoint;
 pub mod feed;
+pub mod interleaved;
 pub mod media;
 pub mod peer;
 pub mod pipewire;
@@ -49,6 +50,7 @@ pub mod service;
 pub mod station;
 pub mod tones;
 pub mod tty;
+pub mod udp;
 pub mod wav;
 
 use std::time::{Duration, Instant};

@@ -1,15 +1,19 @@
-//! A bad network: a TCP proxy in front of a peer, which passes, cuts, stalls or refuses.
+//! A bad network: a TCP proxy in front of a peer, which passes, cuts, stalls, slows, spoils or refuses.
 
 use std::collections::VecDeque;
-use std::net::TcpListener as StdListener;
-use std::sync::Arc;
+use std::net::{Ipv4Addr, TcpListener as StdListener};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
+
+use super::interleaved::{Framer, Meddler};
+use super::udp::Luck;
 
 /// How the network behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,15 +26,44 @@ pub enum Mode {
     Stall,
     /// Connections are closed and the port is not listened on.
     Refuse,
+    /// Of each open connection half of the server's next large piece passes, then both sides are reset (RST). New ones pass.
+    Reset,
+    /// Nothing passes on open connections, ever again, and nobody is told. New ones pass.
+    HalfOpen,
+    /// Everything passes so much later.
+    Latency(Duration),
+    /// So many bytes a second pass, each way.
+    Bandwidth(u32),
+    /// Bytes pass in writes of so many.
+    Slices(usize),
+    /// One byte in so many is another, from the server to the client.
+    Corrupt(u32),
+}
+
+/// Behaviour, and the number of changes up to it: what was there before a change can be told from what came after.
+type Phase = (u64, Mode);
+
+#[derive(Default)]
+struct Log {
+    bytes: AtomicUsize,
+    taken: Mutex<Vec<Instant>>,
+    resets: Mutex<Vec<Instant>>,
+}
+
+struct Way {
+    address: Ipv4Addr,
+    port: u16,
+    target: u16,
+    a_second: usize,
+    meddler: Option<Arc<Mutex<dyn Meddler>>>,
 }
 
 /// A proxy; gone when dropped.
 pub struct Proxy {
     port: u16,
-    mode: watch::Sender<Mode>,
-    settled: watch::Receiver<Mode>,
-    bytes: Arc<AtomicUsize>,
-    connections: Arc<AtomicUsize>,
+    mode: watch::Sender<Phase>,
+    settled: watch::Receiver<Phase>,
+    log: Arc<Log>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -38,34 +71,23 @@ pub struct Proxy {
 impl Proxy {
     /// Starts one to a port of loopback, passing.
     pub fn to(target: u16) -> Self {
-        Self::start(target, usize::MAX)
-    }
-
-    fn start(target: u16, a_second: usize) -> Self {
-        let listener = StdListener::bind(("127.0.0.1", 0)).expect("loopback port");
-        listener.set_nonblocking(true).expect("non-blocking");
-        let port = listener.local_addr().expect("address").port();
-        let (mode, modes) = watch::channel(Mode::Pass);
-        let (settle, settled) = watch::channel(Mode::Pass);
-        let (stop, stopped) = oneshot::channel();
-        let (bytes, connections): (Arc<AtomicUsize>, Arc<AtomicUsize>) = Default::default();
-        let (counted, taken) = (Arc::clone(&bytes), Arc::clone(&connections));
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
-            runtime.block_on(async {
-                tokio::select! {
-                    () = serve(listener, target, a_second, modes, settle, counted, taken) => (),
-                    _ = stopped => (),
-                }
-            });
-            runtime.shutdown_timeout(Duration::from_millis(100));
-        });
-        Self { port, mode, settled, bytes, connections, stop: Some(stop), thread: Some(thread) }
+        Self::start(Way { address: Ipv4Addr::LOCALHOST, port: 0, target, a_second: usize::MAX, meddler: None })
     }
 
     /// One that passes at most so many new connections a second, and resets the others.
     pub fn limited(target: u16, a_second: usize) -> Self {
-        Self::start(target, a_second)
+        Self::start(Way { address: Ipv4Addr::LOCALHOST, port: 0, target, a_second, meddler: None })
+    }
+
+    /// One that listens on this address of loopback (`127.0.0.0/8`) and this port; 0: a free one.
+    pub fn at(address: Ipv4Addr, port: u16, target: u16) -> Self {
+        Self::start(Way { address, port, target, a_second: usize::MAX, meddler: None })
+    }
+
+    /// One to an RTSP server, whose messages and packets somebody changes.
+    pub fn meddled(target: u16, meddler: Arc<Mutex<dyn Meddler>>) -> Self {
+        let meddler = Some(meddler);
+        Self::start(Way { address: Ipv4Addr::LOCALHOST, port: 0, target, a_second: usize::MAX, meddler })
     }
 
     /// One to nowhere, which takes connections and is silent: a peer that hangs in the handshake.
@@ -75,6 +97,28 @@ impl Proxy {
         proxy
     }
 
+    fn start(way: Way) -> Self {
+        let listener = StdListener::bind((way.address, way.port)).expect("loopback port");
+        listener.set_nonblocking(true).expect("non-blocking");
+        let port = listener.local_addr().expect("address").port();
+        let (mode, modes) = watch::channel((0, Mode::Pass));
+        let (settle, settled) = watch::channel((0, Mode::Pass));
+        let (stop, stopped) = oneshot::channel();
+        let log = Arc::<Log>::default();
+        let kept = Arc::clone(&log);
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+            runtime.block_on(async {
+                tokio::select! {
+                    () = serve(listener, way, modes, settle, kept) => (),
+                    _ = stopped => (),
+                }
+            });
+            runtime.shutdown_timeout(Duration::from_millis(100));
+        });
+        Self { port, mode, settled, log, stop: Some(stop), thread: Some(thread) }
+    }
+
     /// The port it listens on.
     pub fn port(&self) -> u16 {
         self.port
@@ -82,18 +126,29 @@ impl Proxy {
 
     /// Bytes passed so far, both ways together.
     pub fn bytes(&self) -> usize {
-        self.bytes.load(Ordering::SeqCst)
+        self.log.bytes.load(Ordering::SeqCst)
     }
 
     /// Connections taken so far.
     pub fn connections(&self) -> usize {
-        self.connections.load(Ordering::SeqCst)
+        self.taken().len()
+    }
+
+    /// When each connection was taken.
+    pub fn taken(&self) -> Vec<Instant> {
+        self.log.taken.lock().expect("log").clone()
+    }
+
+    /// When connections were reset.
+    pub fn resets(&self) -> Vec<Instant> {
+        self.log.resets.lock().expect("log").clone()
     }
 
     /// Changes the mode, and returns when it is in force.
     pub fn set(&self, mode: Mode) {
-        self.mode.send_replace(mode);
-        super::wait_until(Duration::from_secs(5), "the proxy", || (*self.settled.borrow() == mode).then_some(()));
+        self.mode.send_modify(|(number, now)| (*number, *now) = (*number + 1, mode));
+        let wanted = *self.mode.borrow();
+        super::wait_until(Duration::from_secs(5), "the proxy", || (*self.settled.borrow() == wanted).then_some(()));
     }
 }
 
@@ -108,24 +163,22 @@ impl Drop for Proxy {
 
 async fn serve(
     first: StdListener,
-    target: u16,
-    a_second: usize,
-    mut modes: watch::Receiver<Mode>,
-    settle: watch::Sender<Mode>,
-    bytes: Arc<AtomicUsize>,
-    connections: Arc<AtomicUsize>,
+    way: Way,
+    mut modes: watch::Receiver<Phase>,
+    settle: watch::Sender<Phase>,
+    log: Arc<Log>,
 ) {
     let port = first.local_addr().expect("address").port();
     let mut listener = Some(TcpListener::from_std(first).expect("listener"));
     let mut recent: VecDeque<Instant> = VecDeque::new();
     loop {
-        let mode = *modes.borrow_and_update();
-        if mode == Mode::Refuse {
+        let phase = *modes.borrow_and_update();
+        if phase.1 == Mode::Refuse {
             listener = None;
         } else if listener.is_none() {
-            listener = Some(TcpListener::bind(("127.0.0.1", port)).await.expect("the port is still free"));
+            listener = Some(TcpListener::bind((way.address, port)).await.expect("the port is still free"));
         }
-        settle.send_replace(mode);
+        settle.send_replace(phase);
         let accept = async {
             match &listener {
                 Some(listener) => listener.accept().await,
@@ -135,91 +188,162 @@ async fn serve(
         tokio::select! {
             changed = modes.changed() => if changed.is_err() { return },
             accepted = accept => if let Ok((client, _)) = accepted {
-                connections.fetch_add(1, Ordering::SeqCst);
+                log.taken.lock().expect("log").push(Instant::now());
                 while recent.front().is_some_and(|then| then.elapsed() >= Duration::from_secs(1)) {
                     recent.pop_front();
                 }
-                if recent.len() >= a_second {
+                if recent.len() >= way.a_second {
                     continue;
                 }
                 recent.push_back(Instant::now());
-                tokio::spawn(pass(client, target, modes.clone(), Arc::clone(&bytes)));
+                tokio::spawn(pass(client, way.target, way.meddler.clone(), modes.clone(), Arc::clone(&log)));
             },
         }
     }
 }
 
 /// One connection, until either side or the mode ends it.
-async fn pass(mut client: TcpStream, target: u16, mut modes: watch::Receiver<Mode>, bytes: Arc<AtomicUsize>) {
-    if !modes.wait_for(|mode| *mode != Mode::Stall).await.is_ok_and(|mode| *mode == Mode::Pass) {
+async fn pass(
+    mut client: TcpStream,
+    target: u16,
+    meddler: Option<Arc<Mutex<dyn Meddler>>>,
+    mut modes: watch::Receiver<Phase>,
+    log: Arc<Log>,
+) {
+    let Ok(phase) = modes.wait_for(|(_, mode)| *mode != Mode::Stall).await.map(|phase| *phase) else { return };
+    if matches!(phase.1, Mode::Cut | Mode::Refuse) {
         return;
     }
     let Ok(mut server) = TcpStream::connect(("127.0.0.1", target)).await else { return };
-    let (mut up, mut down) = (vec![0; 16_384], vec![0; 16_384]);
-    loop {
-        let mode = *modes.borrow_and_update();
-        match mode {
-            Mode::Pass => (),
-            Mode::Stall => {
-                if modes.changed().await.is_err() {
-                    return;
-                }
-                continue;
-            }
-            Mode::Cut | Mode::Refuse => return,
+    let _ = (client.set_nodelay(true), server.set_nodelay(true));
+    let ended = {
+        let (from_client, to_client) = client.split();
+        let (from_server, to_server) = server.split();
+        let flow = |down| Flow {
+            down,
+            since: phase.0,
+            modes: modes.clone(),
+            log: &log,
+            framer: meddler.clone().map(|meddler| Framer::new(meddler, down)),
+            luck: Luck::new(1),
+        };
+        tokio::select! {
+            ended = flow(false).run(from_client, to_server) => ended,
+            ended = flow(true).run(from_server, to_client) => ended,
         }
-        let moved = tokio::select! {
-            changed = modes.changed() => { if changed.is_err() { return } continue }
-            read = client.read(&mut up) => match read { Ok(n @ 1..) => server.write_all(&up[..n]).await.map(|()| n), _ => return },
-            read = server.read(&mut down) => match read { Ok(n @ 1..) => client.write_all(&down[..n]).await.map(|()| n), _ => return },
-        };
-        match moved {
-            Ok(n) => bytes.fetch_add(n, Ordering::SeqCst),
-            Err(_) => return,
-        };
+    };
+    if ended == Ended::Reset {
+        let _ = (client.set_zero_linger(), server.set_zero_linger());
+        drop((client, server));
+        log.resets.lock().expect("log").push(Instant::now());
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Ended {
+    Closed,
+    Reset,
+}
+
+/// One way of a connection.
+struct Flow<'a> {
+    /// From the server.
+    down: bool,
+    /// The change in force when the connection was made.
+    since: u64,
+    modes: watch::Receiver<Phase>,
+    log: &'a Log,
+    framer: Option<Framer>,
+    luck: Luck,
+}
+
+/// More than this of what was read waits to be written: no more is read.
+const WAITING: usize = 4 << 20;
+
+impl Flow<'_> {
+    async fn run(mut self, mut from: ReadHalf<'_>, mut to: WriteHalf<'_>) -> Ended {
+        let mut waiting: VecDeque<(tokio::time::Instant, Vec<u8>)> = VecDeque::new();
+        let mut buffer = vec![0; 16_384];
+        loop {
+            let (number, mode) = *self.modes.borrow_and_update();
+            let old = number > self.since;
+            match mode {
+                Mode::Cut | Mode::Refuse => return Ended::Closed,
+                Mode::HalfOpen if old => std::future::pending().await,
+                Mode::Stall => {
+                    if self.modes.changed().await.is_err() {
+                        return Ended::Closed;
+                    }
+                    continue;
+                }
+                _ => {}
+            }
+            let (next, held) =
+                (waiting.front().map(|(at, _)| *at), waiting.iter().map(|(_, b)| b.len()).sum::<usize>());
+            let due = async {
+                match next {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                changed = self.modes.changed() => if changed.is_err() { return Ended::Closed },
+                () = due => {
+                    let Some((_, bytes)) = waiting.pop_front() else { continue };
+                    if to.write_all(&bytes).await.is_err() {
+                        return Ended::Closed;
+                    }
+                    self.log.bytes.fetch_add(bytes.len(), Ordering::SeqCst);
+                }
+                read = from.read(&mut buffer), if held < WAITING => match read {
+                    Ok(n @ 1..) => {
+                        if mode == Mode::Reset && old && self.down && n > 600 {
+                            let _ = to.write_all(&buffer[..n / 2]).await;
+                            return Ended::Reset;
+                        }
+                        let bytes = match &mut self.framer {
+                            Some(framer) => framer.take(&buffer[..n]),
+                            None => buffer[..n].to_vec(),
+                        };
+                        self.shape(mode, bytes, &mut waiting);
+                    }
+                    _ => return Ended::Closed,
+                },
+            }
+        }
+    }
+
+    /// When which bytes are to be written.
+    fn shape(&mut self, mode: Mode, mut bytes: Vec<u8>, waiting: &mut VecDeque<(tokio::time::Instant, Vec<u8>)>) {
+        let now = tokio::time::Instant::now();
+        let last = waiting.back().map_or(now, |(at, _)| *at).max(now);
+        match mode {
+            Mode::Latency(time) => waiting.push_back((last.max(now + time), bytes)),
+            Mode::Bandwidth(a_second) => {
+                // In pieces of a fiftieth of a second.
+                for piece in bytes.chunks((a_second as usize / 50).max(1)) {
+                    let took = Duration::from_secs_f64(piece.len() as f64 / f64::from(a_second));
+                    let last = waiting.back().map_or(now, |(at, _)| *at).max(now);
+                    waiting.push_back((last + took, piece.to_vec()));
+                }
+            }
+            Mode::Slices(size) => {
+                waiting.extend(bytes.chunks(size.max(1)).map(|slice| (last, slice.to_vec())));
+            }
+            Mode::Corrupt(one_in) if self.down => {
+                for byte in &mut bytes {
+                    if self.luck.falls(1.0 / f64::from(one_in.max(1))) {
+                        *byte ^= 1 << (self.luck.number() % 8);
+                    }
+                }
+                waiting.push_back((last, bytes));
+            }
+            _ => waiting.push_back((last, bytes)),
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::{ErrorKind, Read, Write};
-    use std::net::TcpStream;
-
-    use super::*;
-
-    #[test]
-    fn each_mode_does_what_it_says() {
-        let echo = StdListener::bind(("127.0.0.1", 0)).expect("port");
-        let proxy = Proxy::to(echo.local_addr().expect("address").port());
-        std::thread::spawn(move || {
-            for mut stream in echo.incoming().flatten() {
-                std::thread::spawn(move || {
-                    let mut byte = [0];
-                    while stream.read_exact(&mut byte).is_ok() && stream.write_all(&byte).is_ok() {}
-                });
-            }
-        });
-        let connect = || {
-            let stream = TcpStream::connect(("127.0.0.1", proxy.port()))?;
-            stream.set_read_timeout(Some(Duration::from_millis(300)))?;
-            Ok::<_, std::io::Error>(stream)
-        };
-        let ask = |stream: &mut TcpStream| {
-            let mut byte = [0];
-            stream.write_all(b"x").and_then(|()| stream.read_exact(&mut byte)).map_err(|error| error.kind())
-        };
-        let mut stream = connect().expect("listens");
-        assert_eq!(ask(&mut stream), Ok(()));
-        proxy.set(Mode::Stall);
-        assert_eq!(ask(&mut stream), Err(ErrorKind::WouldBlock));
-        assert_eq!(ask(&mut connect().expect("listens")), Err(ErrorKind::WouldBlock));
-        proxy.set(Mode::Pass);
-        assert!(stream.read_exact(&mut [0]).is_ok(), "what was held passes");
-        proxy.set(Mode::Cut);
-        assert!(!matches!(ask(&mut stream), Ok(()) | Err(ErrorKind::WouldBlock)));
-        proxy.set(Mode::Refuse);
-        assert_eq!(connect().expect_err("refused").kind(), ErrorKind::ConnectionRefused);
-        proxy.set(Mode::Pass);
-        assert_eq!(ask(&mut connect().expect("listens again")), Ok(()));
-    }
-}
+#[path = "proxy_tests.rs"]
+mod tests;

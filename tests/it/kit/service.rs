@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::run::{Finished, Running, ahwatch};
+use super::run::{Finished, Run, Running, ahwatch};
 use super::wait_until;
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -98,30 +98,39 @@ impl Drop for Reader {
 impl Service {
     /// Starts one with this configuration, which listens on free ports and whose journal is in a folder of its own.
     pub fn start(config: &str) -> Self {
-        Self::start_with("", config)
+        let dir = tempfile::tempdir().unwrap();
+        let mut service = Self::start_in(dir.path(), config);
+        service.kept = Some(dir);
+        service
     }
 
-    /// The same with more keys of `[server]`.
-    pub fn start_with(server: &str, config: &str) -> Self {
+    /// The same with these keys of `[server]`.
+    pub fn start_so(server: &str, config: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut service = Self::start_at(dir.path(), server, config);
+        let mut service = Self::run_with(dir.path(), server, config, |args| ahwatch(args));
         service.kept = Some(dir);
         service
     }
 
     /// The same in this folder, where a journal may be already.
     pub fn start_in(dir: &Path, config: &str) -> Self {
-        Self::start_at(dir, "", config)
+        Self::run_with(dir, "requests_per_second = 10000", config, |args| ahwatch(args))
     }
 
-    fn start_at(dir: &Path, server: &str, config: &str) -> Self {
+    /// The same with environment variables.
+    pub fn start_with(dir: &Path, config: &str, env: &[(&str, &str)]) -> Self {
+        Self::start_by(dir, config, |args| env.iter().fold(ahwatch(args), |run, (name, value)| run.env(name, value)))
+    }
+
+    /// The same, run in another way: `run` is given the arguments.
+    pub fn start_by(dir: &Path, config: &str, run: impl FnOnce([&str; 3]) -> Run) -> Self {
+        Self::run_with(dir, "requests_per_second = 10000", config, run)
+    }
+
+    fn run_with(dir: &Path, server: &str, config: &str, run: impl FnOnce([&str; 3]) -> Run) -> Self {
         let file = dir.join("ahwatch.toml");
-        let whole = format!(
-            "[server]\nlisten = \"127.0.0.1:0\"\nmedia_listen = \"127.0.0.1:0\"\nrequests_per_second = 10000\n{server}\n\
-             [controller]\nname = \"Test clinic\"\ncontact = \"privacy@example.org\"\n[journal]\npath = \"journal.db\"\n{config}"
-        );
-        std::fs::write(&file, whole).unwrap();
-        let mut run = ahwatch(["serve", "--config", file.to_str().unwrap()]).start();
+        write(&file, server, config);
+        let mut run = run(["serve", "--config", file.to_str().unwrap()]).start();
         let url = run.wait_until(LIMIT, "the service to listen", |run| {
             let at = run.stderr();
             let at = at.lines().find_map(|line| line.strip_prefix("listening on "))?;
@@ -130,6 +139,16 @@ impl Service {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         Self { run, url, file, runtime, http, kept: None }
+    }
+
+    /// Gives it another configuration, which it reads by itself.
+    pub fn reconfigure(&self, config: &str) {
+        write(&self.file, "requests_per_second = 10000", config);
+    }
+
+    /// The same with another `[server]`.
+    pub fn reconfigure_server(&self, config: &str) {
+        write(&self.file, "requests_per_second = 9999", config);
     }
 
     /// Its configuration file.
@@ -177,6 +196,18 @@ impl Service {
         })
     }
 
+    /// Asks, and reads no more than the status: an event stream has no end.
+    pub fn status(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<(&str, &[u8])>) -> u16 {
+        let mut request = self.http.request(method.parse().unwrap(), format!("{}{path}", self.url)).timeout(LIMIT);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some((kind, body)) = body {
+            request = request.header("content-type", kind).body(body.to_vec());
+        }
+        self.runtime.block_on(async { request.send().await.unwrap().status().as_u16() })
+    }
+
     /// Gets.
     pub fn get(&self, path: &str, token: &str) -> Answer {
         self.ask("GET", path, token, None)
@@ -214,6 +245,17 @@ impl Service {
         self.run.signal("TERM");
         self.run.finish(LIMIT)
     }
+}
+
+/// Puts a whole new file in the place of the old one, as editors do.
+fn write(file: &Path, server: &str, config: &str) {
+    let whole = format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\nmedia_listen = \"127.0.0.1:0\"\n{server}\n\
+         [controller]\nname = \"Test clinic\"\ncontact = \"privacy@example.org\"\n[journal]\npath = \"journal.db\"\n{config}"
+    );
+    let new = file.with_extension("new");
+    std::fs::write(&new, whole).unwrap();
+    std::fs::rename(new, file).unwrap();
 }
 
 /// One event of a stream; None: a comment.

@@ -4,7 +4,11 @@
 mod access;
 mod participant;
 mod sessions;
+mod sinks;
+mod stalled;
+mod stop;
 mod streams;
+mod tls;
 
 use serde_json::{Value, json};
 
@@ -12,25 +16,25 @@ use crate::kit::endpoint::{Endpoint, Judge};
 use crate::kit::service::Service;
 
 /// A panel of three at the stand-in, whose judges are not examined.
-fn panel(endpoint: &Endpoint) -> String {
+pub fn panel(endpoint: &Endpoint) -> String {
     let table = |name: &&str| {
         format!("[[judge]]\nname = \"{name}\"\nbase_url = \"{}\"\nmodel = \"{name}\"\n", endpoint.base_url())
     };
     "[panel]\ncanary = false\n".to_owned() + &["v1", "v2", "v3"].iter().map(table).collect::<String>()
 }
 
-fn three() -> Endpoint {
+pub fn three() -> Endpoint {
     Endpoint::start([("v1", Judge::default()), ("v2", Judge::default()), ("v3", Judge::default())])
 }
 
 /// A camera's session.
-fn camera(url: &str) -> Value {
+pub fn camera(url: &str) -> Value {
     json!({ "source": { "kind": "url", "url": url }, "purpose": "research", "consent": { "reference": "form 1" } })
 }
 
 /// Makes a session; its id.
 #[track_caller]
-fn made(service: &Service, token: &str, wanted: &Value) -> String {
+pub fn made(service: &Service, token: &str, wanted: &Value) -> String {
     let answer = service.post("/v1/sessions", token, wanted);
     assert_eq!(answer.status, 201, "{}", answer.text);
     let id = answer.json()["id"].as_str().unwrap().to_owned();

@@ -235,7 +235,7 @@ fn invited(service: &Service, operator: &str) -> (String, String) {
 #[test]
 fn with_an_expired_or_anothers_token_nobody_joins() {
     // Links are valid for 3.6 s.
-    let service = Service::start_with("join_hours = 0.001", "");
+    let service = Service::start_so("requests_per_second = 10000\njoin_hours = 0.001", "");
     let operator = service.token("op", "operator");
     let (id, token) = invited(&service, &operator);
     let offer = |token: &str| {
@@ -252,7 +252,7 @@ fn with_an_expired_or_anothers_token_nobody_joins() {
 
 #[test]
 fn one_session_more_than_there_may_be_is_told_to_wait() {
-    let service = Service::start_with("max_sessions = 2", "");
+    let service = Service::start_so("max_sessions = 2", "");
     let operator = service.token("op", "operator");
     let (first, _) = invited(&service, &operator);
     let _ = invited(&service, &operator);

@@ -173,7 +173,7 @@ export class Invented {
     this.last = this.event("ah.window.judged.v1", span, {
       window, kind: this.kind, ...this.heuristic(), label, votes, session_labels: { ...this.labels }, session_maxima: this.maxima.map((m) => ({ ...m })),
       quality: {
-        extent: "full", pictures_seen: 124, pictures_expected: 125, sound_missing_secs: 0, refused_frames: 0, audio_offset_ms: -13,
+        extent: "full", pictures_seen: 124, pictures_expected: 125, sound_missing_secs: 0, refused_frames: 0, audio_offset_ms: -13, sound_moved_ms: 0, sync_unreliable: false,
         flags: {
           speech_secs: 3.2, faces: 1, faces_max: second ? 2 : 1, largest_face_pixels: 141, second_face: second, small_face: false, voice_without_face: false,
           silent: false, clipped_sound: false, frozen_picture: false, black_picture: false,

@@ -194,6 +194,46 @@ fn what_does_not_fit_into_memory_waits_in_the_file() {
     assert_eq!(outbox.wants_more(), None);
 }
 
+#[test]
+fn a_dead_letter_that_comes_back_hides_nothing_that_waits_in_the_file() {
+    let mut outbox = outbox();
+    let many = MOST as u64 + 10;
+    for seq in 1..=many {
+        outbox.push(item(seq, 1, start()));
+    }
+    outbox.revive(item(many + 5, 2, start()));
+    let mut got = Vec::new();
+    loop {
+        if let Some(after) = outbox.wants_more() {
+            let rest: Vec<Item> = (after + 1..=many).map(|seq| item(seq, 1, start())).collect();
+            outbox.bring_in(rest, true);
+        }
+        let Next::Send(item) = outbox.next(start()) else { break };
+        outbox.delivered(item.seq, start()).unwrap();
+        got.push(item.seq);
+    }
+    assert_eq!(got.iter().filter(|seq| **seq == many + 5).count(), 1);
+    got.retain(|seq| *seq <= many);
+    assert_eq!(got, (1..=many).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_is_being_sent_stays_first_when_an_earlier_one_of_its_session_comes_back() {
+    let mut outbox = outbox();
+    outbox.push(item(5, 1, start()));
+    outbox.push(item(6, 1, start()));
+    assert_eq!(sent(&mut outbox, start()).seq, 5);
+    for seq in [3, 4, 3, 5] {
+        outbox.revive(item(seq, 1, start()));
+    }
+    assert_eq!(outbox.delivered(5, start()).unwrap().state, DeliveryState::Delivered);
+    for seq in [3, 4, 6] {
+        assert_eq!(sent(&mut outbox, start()).seq, seq);
+        outbox.delivered(seq, start()).unwrap();
+    }
+    assert_eq!(outbox.next(start()), Next::Idle);
+}
+
 proptest! {
     /// Whatever fails how often: each event is sent until it is taken or given up, in its session's order, and never two
     /// at a time.

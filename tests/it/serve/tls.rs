@@ -1,0 +1,113 @@
+//! HTTPS by the service itself, with a certificate of an authority that only this test trusts.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+use std::time::Duration;
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+
+use crate::kit::run::{Finished, Running, ahwatch};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+struct Pair {
+    authority: String,
+    cert: String,
+    key: String,
+}
+
+fn pair() -> Pair {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    let authority = params.self_signed(&key).unwrap().pem();
+    let issuer = Issuer::new(params, key);
+    let key = KeyPair::generate().unwrap();
+    let cert = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap().pem();
+    Pair { authority, cert, key: key.serialize_pem() }
+}
+
+fn start(dir: &Path, server: &str) -> crate::kit::run::Run {
+    let config = format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\nmedia_listen = \"127.0.0.1:0\"\n{server}\n[journal]\npath = \"j.db\"\n\
+         [controller]\nname = \"Test clinic\"\ncontact = \"a@example.org\"\n"
+    );
+    std::fs::write(dir.join("a.toml"), config).unwrap();
+    ahwatch(["serve", "--config", "a.toml"]).dir(dir)
+}
+
+const BOTH: &str = "tls_cert = \"cert.pem\"\ntls_key = \"key.pem\"";
+
+#[test]
+fn https_answers_and_plain_http_gets_no_word_of_the_service() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = pair();
+    std::fs::write(dir.path().join("cert.pem"), &made.cert).unwrap();
+    std::fs::write(dir.path().join("key.pem"), &made.key).unwrap();
+    let mut run: Running = start(dir.path(), BOTH).start();
+    let at = run.wait_until(LIMIT, "it to listen", |run| {
+        run.stderr().lines().find_map(|line| line.strip_prefix("listening on ").map(str::to_owned))
+    });
+    assert!(run.stderr().contains(&format!("dashboard  https://{at}/")), "{}", run.stderr());
+    let port = at.rsplit(':').next().unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let ask = |authority: &str| {
+        let trusted = reqwest::Certificate::from_pem(authority.as_bytes()).unwrap();
+        let client = reqwest::Client::builder().tls_certs_only([trusted]).build().unwrap();
+        runtime.block_on(async {
+            let answer = client.get(format!("https://localhost:{port}/livez")).timeout(LIMIT).send().await?;
+            Ok::<_, reqwest::Error>((answer.version(), answer.text().await?))
+        })
+    };
+    assert_eq!(ask(&made.authority).unwrap(), (reqwest::Version::HTTP_2, "ok\n".to_owned()));
+    assert!(ask(&pair().authority).unwrap_err().is_connect(), "another authority is not trusted");
+
+    for request in ["GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n", "GET /join/x HTTP/1.0\r\n\r\n", "\r\n"] {
+        let mut plain = TcpStream::connect(&at).unwrap();
+        plain.set_read_timeout(Some(LIMIT)).unwrap();
+        plain.write_all(request.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        // It may be reset as well as ended.
+        let ended = plain.read_to_end(&mut answer);
+        assert!(ended.is_ok() || ended.unwrap_err().kind() == std::io::ErrorKind::ConnectionReset);
+        // At most a TLS alert (RFC 8446, 6): its type, two bytes of version, two of length, what is wrong in two.
+        assert!(answer.is_empty() || (answer[0] == 21 && answer.len() == 7), "{:?}", String::from_utf8_lossy(&answer));
+    }
+    run.signal("TERM");
+    run.finish(LIMIT).expect_code(0);
+}
+
+#[test]
+fn what_is_wrong_with_a_certificate_or_key_is_one_line_and_nothing_starts() {
+    let dir = tempfile::tempdir().unwrap();
+    let (made, other) = (pair(), pair());
+    let file = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+    file("cert.pem", &made.cert);
+    file("key.pem", &made.key);
+    file("other.pem", &other.key);
+    file("empty.pem", "");
+    file("locked.pem", "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n");
+    file("damaged.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    std::fs::create_dir(dir.path().join("folder.pem")).unwrap();
+    for (cert, key, words) in [
+        ("none.pem", "key.pem", &["none.pem", "tls_cert", "cannot be read"][..]),
+        ("cert.pem", "none.pem", &["none.pem", "tls_key", "cannot be read"]),
+        ("folder.pem", "key.pem", &["folder.pem", "tls_cert", "cannot be read"]),
+        ("empty.pem", "key.pem", &["empty.pem", "tls_cert", "holds no certificate"]),
+        ("cert.pem", "empty.pem", &["empty.pem", "tls_key", "holds no private key"]),
+        ("key.pem", "cert.pem", &["key.pem", "tls_cert", "holds no certificate"]),
+        ("cert.pem", "locked.pem", &["locked.pem", "tls_key", "passphrase"]),
+        ("damaged.pem", "key.pem", &["damaged.pem", "key.pem", "cannot be used together"]),
+        ("cert.pem", "other.pem", &["cert.pem", "other.pem", "cannot be used together"]),
+    ] {
+        let server = format!("tls_cert = \"{cert}\"\ntls_key = \"{key}\"");
+        let run: Finished = start(dir.path(), &server).finish(LIMIT).expect_code(2);
+        let said: Vec<&str> = run.stderr.lines().filter(|line| line.contains("tls_")).collect();
+        assert_eq!(said.len(), 1, "{cert} {key}: {}", run.stderr);
+        assert!(words.iter().all(|word| said[0].contains(word)), "{cert} {key}: {}", said[0]);
+        assert!(!run.stderr.contains("listening on"), "{}", run.stderr);
+    }
+    let alone = start(dir.path(), "tls_cert = \"cert.pem\"").finish(LIMIT).expect_code(2);
+    assert!(alone.stderr.contains("tls_cert and tls_key go together"), "{}", alone.stderr);
+}
