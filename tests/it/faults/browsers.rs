@@ -15,7 +15,7 @@ use crate::kit::peer::{Offering, Script};
 use crate::kit::service::Service;
 use crate::kit::wait_until;
 
-/// Participants with a session, each of whom vanishes again and again.
+/// Participants with a session, each of whom vanishes again and again. The service needs 4,096 descriptors for them (`ulimit -n`).
 const SESSIONS: usize = 200;
 /// Browsers that vanish.
 const BROWSERS: usize = 1000;
