@@ -9,10 +9,9 @@ mod cutter;
 mod record;
 mod rows;
 
-use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::{cmp::Reverse, collections::BTreeMap, convert::Infallible};
 
 use crossbeam_channel::Receiver;
 
@@ -27,7 +26,7 @@ use crate::time::{MediaTime, Span};
 use cutter::{VideoCut, VideoCutter};
 use record::{ClipRecord, DroppedRecord, hashed};
 
-pub(super) use record::write_whole;
+pub(crate) use record::write_whole;
 
 pub use record::Record;
 pub use rows::read_prompt;
@@ -150,7 +149,9 @@ pub fn prepare(
     mut tick: impl FnMut(usize, usize),
 ) -> Result<Outcome, PrepareError> {
     let unwritable = |path: &Path, e: &std::io::Error| PrepareError::Output(format!("{}: {e}", path.display()));
-    let videos = chosen(dataset, preparing)?;
+    let mut videos = chosen(dataset, preparing)?;
+    // The largest first: a long one that was begun last would be worked on alone.
+    videos.sort_by_cached_key(|v| Reverse(v.path.below(&dataset.root).metadata().map_or(0, |m| m.len())));
     let top = preparing.out.join(preparing.split.as_str());
     let folders = Folders { clips: top.join("clips"), records: top.join("records"), parts: top.join("parts") };
     for folder in [&folders.clips, &folders.records] {
@@ -172,8 +173,7 @@ pub fn prepare(
     description.check()?;
     let mut outcome = Outcome { videos: dataset.videos(preparing.split).count(), ..Outcome::default() };
     outcome.left_out = outcome.videos - videos.len();
-    let (mut records, mut broken) = (BTreeMap::new(), None);
-    let mut done = 0;
+    let (mut records, mut broken, mut done) = (BTreeMap::new(), None, 0);
     let work = |video: &Video<'_>| one(dataset, preparing, &folders, &description, video, stop);
     let ran = crate::run::in_parallel(preparing.jobs, &videos, stop, work, |at, result| {
         done += 1;

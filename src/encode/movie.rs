@@ -10,6 +10,7 @@ use std::time::Duration;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as app;
+use gstreamer_video as video;
 
 use super::EncodeError;
 use crate::source::{Image, Matrix};
@@ -120,8 +121,8 @@ impl MovieWriter {
             Some(running) => running,
             empty => empty.insert(start(&self.file, image, length)?),
         };
-        let bytes = packed(image).ok_or(EncodeError::Empty)?;
-        running.picture_bytes = bytes.len() as u64;
+        let picture = shared(image).ok_or(EncodeError::Empty)?;
+        running.picture_bytes = picture.size() as u64;
         let began = monotonic();
         while running.video.current_level_bytes() > WAITING * running.picture_bytes {
             let waited = running.bus.timed_pop_filtered(gst::ClockTime::from_mseconds(3), &[gst::MessageType::Error]);
@@ -132,8 +133,11 @@ impl MovieWriter {
                 return Err(EncodeError::Movie { file, reason: "the encoder does not go on".into() });
             }
         }
-        let picture = payload(gst::Buffer::from_mut_slice(bytes), time, length);
-        running.video.push_buffer(picture).map(drop).map_err(|_| running.failure("a picture was refused"))
+        running
+            .video
+            .push_buffer(payload(picture, time, length))
+            .map(drop)
+            .map_err(|_| running.failure("a picture was refused"))
     }
 }
 
@@ -228,25 +232,22 @@ fn rate(period: MediaTime) -> (i32, i32) {
     USUAL.into_iter().min_by(|a, b| off(*a).total_cmp(&off(*b))).unwrap_or((25, 1))
 }
 
-/// The planes as GStreamer's own I420: rows of a multiple of four bytes (`GST_ROUND_UP_4`), even planes.
-fn packed(image: &Image) -> Option<Vec<u8>> {
+/// The picture for GStreamer, where its planes lie; nothing is copied. None: it has no area, or its planes are not whole.
+fn shared(image: &Image) -> Option<gst::Buffer> {
     let (width, height) = (usize::try_from(image.width).ok()?, usize::try_from(image.height).ok()?);
-    let (half_width, half_height) = (width.div_ceil(2), height.div_ceil(2));
-    let strides = [width.next_multiple_of(4), half_width.next_multiple_of(4), half_width.next_multiple_of(4)];
-    let rows = [height.next_multiple_of(2), half_height, half_height];
-    let mut out = Vec::with_capacity((0..3).map(|p| strides[p] * rows[p]).sum());
-    for plane in 0..3 {
-        let (length, have) = if plane == 0 { (width, height) } else { (half_width, half_height) };
-        for row in 0..rows[plane] {
-            let from = image.row(plane, row.min(have - 1), length);
-            if from.len() != length {
-                return None;
-            }
-            out.extend_from_slice(from);
-            out.resize(out.len() + strides[plane] - length, 128);
+    for (plane, half) in [(0, 1), (1, 2), (2, 2)] {
+        let (width, last) = (width.div_ceil(half), height.div_ceil(half).checked_sub(1)?);
+        if width == 0 || image.row(plane, last, width).len() != width {
+            return None;
         }
     }
-    Some(out)
+    let mut data = gst::Buffer::from_slice(image.data.clone());
+    let [y, u, v] = image.strides.map(i32::try_from);
+    let flags = video::VideoFrameFlags::empty();
+    let (offsets, strides) = (&image.offsets, &[y.ok()?, u.ok()?, v.ok()?]);
+    let format = video::VideoFormat::I420;
+    video::VideoMeta::add_full(data.get_mut()?, flags, format, image.width, image.height, offsets, strides).ok()?;
+    Some(data)
 }
 
 #[cfg(test)]

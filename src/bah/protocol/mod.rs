@@ -89,6 +89,7 @@ pub fn check(run: &Run, videos: &[VideoResult]) -> Vec<Finding> {
     } else {
         panel(run, &mut add);
         proofs(run, &mut add);
+        scores(run, &mut add);
         drift(run, &mut add);
     }
     findings.sort_by_key(|finding| finding.severity);
@@ -283,6 +284,22 @@ fn proofs(run: &Run, add: &mut impl FnMut(Severity, &'static str, String)) {
                 ),
             };
             add(Severity::Warning, code, format!("judge {} {why}; {count} of its {answers} answers", judge.name));
+        }
+    }
+}
+
+/// Judges whose P(Yes) was asked for and did not come; otherwise a missing average precision would be a riddle.
+fn scores(run: &Run, add: &mut impl FnMut(Severity, &'static str, String)) {
+    for judge in run.info.panel.iter().filter(|judge| judge.score) {
+        let answers = || lines_of(run, &judge.name).filter(|line| line.answer.is_answer());
+        let (all, without) = (answers().count(), answers().filter(|line| line.score.is_none()).count());
+        if without > 0 {
+            let message = format!(
+                "judge {}: {without} of its {all} answers came without a P(Yes) that can be read, although it was asked for; \
+                 average precision goes by the rest",
+                judge.name
+            );
+            add(Severity::Warning, "no_score", message);
         }
     }
 }

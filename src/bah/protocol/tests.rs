@@ -3,7 +3,7 @@
 use super::*;
 use crate::bah::metrics::Bootstrap;
 use crate::bah::run_dir::tests::{ended, info, line};
-use crate::bah::run_dir::{Said, VideoLine};
+use crate::bah::run_dir::{Said, ScoreLine, VideoLine};
 use crate::bah::score::score;
 
 /// A whole run of three videos with nothing to be said of it.
@@ -98,6 +98,13 @@ fn what_is_not_the_papers_protocol_is_a_warning() {
         finds(flagged, Warning, code, says);
         finds(flagged, Warning, code, "; 1 of its 3 answers");
     }
+    let scored = |run: &mut Run| {
+        run.info.panel[1].score = true;
+        for line in run.samples.values_mut().flat_map(BTreeMap::values_mut).filter_map(|lines| lines.get_mut("v2")) {
+            line.score = (line.video != "q/c.mp4").then_some(ScoreLine { p_yes: 0.5, label_mass: None });
+        }
+    };
+    finds(scored, Warning, "no_score", "judge v2: 1 of its 3 answers came without a P(Yes)");
     finds(|run| run.info.window.hop_secs = 2.5, Warning, "window", "every 2.5 s");
     let silent = |run: &mut Run| {
         run.samples.get_mut("p/a.mp4").unwrap().insert((0, 0), BTreeMap::new());

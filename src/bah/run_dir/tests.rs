@@ -27,7 +27,7 @@ pub(crate) fn info(videos: &[(&str, u8)], judges: &[&str]) -> RunInfo {
         top_p: Some(0.95),
         seed: None,
         time_scale: Some(2.0),
-        score: true,
+        score: false,
         threshold: None,
         constrain: false,
         server_version: None,

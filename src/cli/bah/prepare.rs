@@ -27,7 +27,7 @@ pub struct Options {
     /// The folder with train.txt, val.txt and test.txt, if it is none of the releases' own.
     #[arg(long, value_name = "DIR")]
     splits: Option<PathBuf>,
-    /// Videos at once; default: one a core.
+    /// Videos at once; default: one more than cores, so that none is idle while a video begins or ends.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: Option<u16>,
     /// Leave out participants whose "Use in challenges" is No.
@@ -71,7 +71,7 @@ pub(super) fn run(options: &Options) -> Exit {
     let preparing = Preparing {
         out: options.out.clone(),
         split: options.split,
-        jobs: options.jobs.map_or_else(default_jobs, usize::from),
+        jobs: options.jobs.map_or_else(|| default_jobs() + 1, usize::from),
         for_challenge: options.for_challenge,
         rows: Rows { prompt, grpo: options.grpo, legacy_keys: options.legacy_keys },
         seed: options.seed,

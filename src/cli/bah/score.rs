@@ -8,6 +8,7 @@ use clap::Args;
 use crate::bah::BahError;
 use crate::bah::import::import;
 use crate::bah::metrics::Bootstrap;
+use crate::bah::prepare::write_whole;
 use crate::bah::report::{Markup, tables};
 use crate::bah::run_dir::{Run, RunInfo};
 use crate::bah::score::{Between, Scored, between, score};
@@ -92,7 +93,7 @@ pub(super) fn run(options: &Options) -> Exit {
     print(text.as_bytes(), None)
 }
 
-/// To a file, by way of a temporary one beside it, or to stdout.
+/// To a file, by way of a temporary one beside it, or to stdout. A link is followed; a device or a pipe is written to, never replaced.
 pub(super) fn print(bytes: &[u8], file: Option<&Path>) -> Exit {
     let Some(file) = file else {
         let mut out = std::io::stdout().lock();
@@ -104,16 +105,37 @@ pub(super) fn print(bytes: &[u8], file: Option<&Path>) -> Exit {
             }
         };
     };
-    let mut part = file.as_os_str().to_owned();
-    part.push(".part");
-    let part = PathBuf::from(part);
-    let written = std::fs::write(&part, bytes).and_then(|()| std::fs::rename(&part, file));
+    let target = file.canonicalize().unwrap_or_else(|_| file.to_owned());
+    let written = if target.metadata().is_ok_and(|there| !there.is_file()) {
+        std::fs::write(&target, bytes)
+    } else {
+        write_whole(&target, bytes)
+    };
     match written {
         Ok(()) => Exit::Done,
         Err(error) => {
-            let _ = std::fs::remove_file(&part);
             eprintln!("{}: cannot be written: {error}", file.display());
             Exit::Failed
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_and_what_it_leads_to_stay_what_they_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let (page, link, other) = (dir.path().join("page.html"), dir.path().join("link"), dir.path().join("other"));
+        let _socket = std::os::unix::net::UnixListener::bind(&other).unwrap();
+        std::fs::write(&page, "old").unwrap();
+        std::os::unix::fs::symlink(&page, &link).unwrap();
+        assert_eq!(print(b"new", Some(&link)), Exit::Done);
+        assert_eq!(print(b"new", Some(&other)), Exit::Failed, "it is no file, and not replaced by one");
+        assert_eq!(std::fs::read(&page).unwrap(), b"new");
+        assert!(link.is_symlink() && !other.metadata().unwrap().is_file());
+        assert_eq!(print(b"new", Some(dir.path())), Exit::Failed);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 3, "no temporary file is left");
     }
 }

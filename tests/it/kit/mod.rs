@@ -51,21 +51,7 @@ pub mod station;
 pub mod tones;
 pub mod tty;
 pub mod udp;
+pub mod wait;
 pub mod wav;
 
-use std::time::{Duration, Instant};
-
-/// Asks `ready` until it answers.
-///
-/// # Panics
-/// At the limit, saying what was waited for.
-pub fn wait_until<T>(limit: Duration, what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
-    let start = Instant::now();
-    loop {
-        if let Some(value) = ready() {
-            return value;
-        }
-        assert!(start.elapsed() < limit, "waited {limit:?} for {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
+pub use wait::wait_until;
