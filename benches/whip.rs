@@ -1,7 +1,8 @@
 //! Browsers that join: how many participants two cores carry without a dropped window.
 //!
 //! The watching runs in a process of its own, with a WHIP port, a source for each participant and the test endpoint for a panel;
-//! the scripted browsers run here, on the same cores, with media that was encoded before.
+//! the scripted browsers run here, on the same cores, with media that was encoded before. Of each codec there are more and more
+//! participants until a window is dropped or lost; `PARTICIPANTS=vp8:24` measures that row alone.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
@@ -12,7 +13,6 @@ use std::time::{Duration, Instant};
 use ahwatch::alert::event::CloudEvent;
 use ahwatch::config::{Config, Input, Overrides, RawConfig, SourceConfig};
 use ahwatch::run::{run, whip};
-use ahwatch::server::whip::Limits;
 use ahwatch::source::pushed;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
@@ -76,50 +76,79 @@ impl Watching {
     }
 }
 
+/// So many participants, one row after the other.
+const STEPS: [usize; 10] = [4, 8, 12, 16, 20, 24, 28, 32, 40, 48];
+
 /// How many fit.
 pub fn participants() {
+    let wanted = std::env::var("PARTICIPANTS").ok();
+    let wanted = wanted.as_deref().and_then(|row| row.split_once(':'));
     let mut rows = Vec::new();
-    for (coding, participants) in [(Coding::H264, 4), (Coding::H264, 12), (Coding::H264, 20), (Coding::Vp8, 12)] {
-        let media = units(&recording(coding), coding);
-        let mut watching = Watching::start(participants);
-        let browsers: Vec<Browser> = (0..participants)
-            .map(|number| {
-                let offering = Offering::new(coding);
-                let answer = watching.ask(&json!({"join": number, "sdp": offering.sdp}));
-                offering.play(answer["sdp"].as_str().expect("an answer"), Script::new(media.clone()))
-            })
-            .collect();
-        std::thread::sleep(SETTLE);
-        let pid = watching.child.id();
-        let before = watching.ask(&json!({"report": true}));
-        let (clock, cpu, own) = (Instant::now(), process::cpu(&pid.to_string()), process::own_cpu());
-        std::thread::sleep(MEASURE);
-        let elapsed = clock.elapsed().as_secs_f64();
-        let cores = (process::cpu(&pid.to_string()) - cpu) / elapsed;
-        let beside = (process::own_cpu() - own) / elapsed;
-        let after = watching.ask(&json!({"report": true}));
-        let (rss, _) = process::memory(pid);
-        let of = |key: &str| (after[key].as_u64().unwrap_or(0) - before[key].as_u64().unwrap_or(0)).to_string();
-        let row = vec![
-            format!("{coding:?}"),
-            participants.to_string(),
-            format!("{cores:.2}"),
-            format!("{:.3}", cores / participants as f64),
-            format!("{beside:.2}"),
-            format!("{rss:.0}"),
-            process::threads(pid).to_string(),
-            of("judged"),
-            of("dropped"),
-            of("lost"),
-            of("refused"),
-            of("losses"),
-        ];
-        println!("{row:?}");
-        rows.push(row);
-        drop(browsers);
-        let _ = watching.child.kill();
-        let _ = watching.child.wait();
+    for (coding, name) in [(Coding::H264, "h264"), (Coding::Vp8, "vp8")] {
+        let steps = match wanted {
+            Some((codec, number)) if codec == name => vec![number.parse().expect("a number of participants")],
+            Some(_) => Vec::new(),
+            None => STEPS.to_vec(),
+        };
+        for participants in steps {
+            let (row, whole) = measure(coding, participants);
+            println!("{row:?}");
+            rows.push(row);
+            if !whole {
+                break;
+            }
+        }
     }
+    table(&rows);
+}
+
+/// One row, and whether no window was dropped or lost.
+fn measure(coding: Coding, participants: usize) -> (Vec<String>, bool) {
+    let media = units(&recording(coding), coding);
+    let mut watching = Watching::start(participants);
+    let browsers: Vec<Browser> = (0..participants)
+        .map(|number| {
+            let offering = Offering::new(coding);
+            let answer = watching.ask(&json!({"join": number, "sdp": offering.sdp}));
+            offering.play(answer["sdp"].as_str().expect("an answer"), Script::new(media.clone()))
+        })
+        .collect();
+    std::thread::sleep(SETTLE);
+    let pid = watching.child.id();
+    let before = watching.ask(&json!({"report": true}));
+    let (clock, cpu, own) = (Instant::now(), process::cpu(&pid.to_string()), process::own_cpu());
+    std::thread::sleep(MEASURE);
+    let elapsed = clock.elapsed().as_secs_f64();
+    let cores = (process::cpu(&pid.to_string()) - cpu) / elapsed;
+    let beside = (process::own_cpu() - own) / elapsed;
+    let after = watching.ask(&json!({"report": true}));
+    let (rss, _) = process::memory(pid);
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let count = |key: &str| after[key].as_u64().unwrap_or(0) - before[key].as_u64().unwrap_or(0);
+    let of = |key: &str| count(key).to_string();
+    let row = vec![
+        format!("{coding:?}"),
+        participants.to_string(),
+        format!("{cores:.2}"),
+        format!("{:.3}", cores / participants as f64),
+        format!("{beside:.2}"),
+        format!("{rss:.0}"),
+        process::threads(pid).to_string(),
+        of("judged"),
+        of("dropped"),
+        of("lost"),
+        of("unfed"),
+        of("refused"),
+        of("losses"),
+        load.split(' ').next().unwrap_or_default().to_owned(),
+    ];
+    drop(browsers);
+    let _ = watching.child.kill();
+    let _ = watching.child.wait();
+    (row, count("dropped") + count("lost") == 0)
+}
+
+fn table(rows: &[Vec<String>]) {
     let title = format!(
         "Participants by WHIP, {} with Opus, panel of one test endpoint, no gate, {} s after {} s. Browsers and endpoint share the machine",
         VGA.name,
@@ -137,10 +166,12 @@ pub fn participants() {
         "windows judged",
         "dropped",
         "lost",
-        "frames refused",
+        "units refused by the feed",
+        "frames missing in windows for want of time",
         "losses on the network",
+        "load average at the end",
     ];
-    print(&title, &head, &rows);
+    print(&title, &head, rows);
 }
 
 /// The process that watches: offers and questions come in as lines of JSON, answers go out.
@@ -156,7 +187,7 @@ pub fn child(participants: &str, base_url: &str) {
             .iter()
             .map(|(_, feed)| SourceConfig::added(feed.name().into(), Input::Pushed(feed.clone())))
             .collect();
-        let whip = whip("127.0.0.1:0".parse().expect("an address"), &[], Limits::default()).await.expect("a port");
+        let whip = whip("127.0.0.1:0".parse().expect("an address"), &[]).await.expect("a port");
         let (sender, mut events) = mpsc::channel(1024);
         let counts = Arc::new(std::sync::Mutex::new([0u64; 4]));
         let counted = Arc::clone(&counts);
@@ -186,7 +217,7 @@ pub fn child(participants: &str, base_url: &str) {
                 None => {
                     let counts = *counts.lock().expect("no panic");
                     let stats = whip.stats();
-                    json!({"judged": counts[0], "dropped": counts[1], "lost": counts[2], "refused": counts[3] + stats.refused, "losses": stats.losses})
+                    json!({"judged": counts[0], "dropped": counts[1], "lost": counts[2], "unfed": stats.refused, "refused": counts[3], "losses": stats.losses})
                 }
             };
             println!("{answer}");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ahwatch::server::whip::fragment::Fragment;
 use ahwatch::server::whip::offer::Offer;
-use ahwatch::server::whip::{LARGEST, Limits, Peers, WhipError};
+use ahwatch::server::whip::{LARGEST, Peers, WhipError};
 use ahwatch::source::pushed;
 use ahwatch::time::monotonic;
 
@@ -75,7 +75,7 @@ fn fragment(text: &str) {
 }
 
 fn peers() -> Peers {
-    Peers::new(Limits::default(), vec![(SocketAddr::from(([127, 0, 0, 1], 9)), 0)])
+    Peers::new(vec![(SocketAddr::from(([127, 0, 0, 1], 9)), 0)])
 }
 
 /// Each datagram begins with its length; a length of 0 lets half a second go by.

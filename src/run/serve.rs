@@ -27,7 +27,6 @@ use super::{Outcome, RunError, Sinks, control, run_controlled};
 use crate::config::Config;
 use crate::server::connection::Acceptor;
 use crate::server::limit::{ByAddress, too_fast};
-use crate::server::whip::Limits;
 use crate::server::{Service, router};
 use crate::time::wall;
 
@@ -100,7 +99,7 @@ pub async fn serve(
         Some((cert, key)) => Some(crate::server::tls::read(cert, key).await?),
         None => None,
     };
-    let whip = super::whip::whip(server.media_listen, &server.media_addresses, Limits::default())
+    let whip = super::whip::whip(server.media_listen, &server.media_addresses)
         .await
         .map_err(|error| ServeError::Listen(server.media_listen, error))?;
     let journal = super::journal::journal(&config.journal, &config.sinks)?;

@@ -11,7 +11,7 @@ use futures_util::future::select_all;
 use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
 
-use crate::server::whip::{Hub, Limits, Outgoing, Peers, Whip};
+use crate::server::whip::{Hub, Outgoing, Peers, Whip};
 use crate::time::monotonic;
 
 /// No datagram of a browser is larger.
@@ -27,7 +27,7 @@ const AT_ONCE: usize = 64;
 ///
 /// # Errors
 /// An address cannot be bound, or this machine has none.
-pub async fn whip(listen: SocketAddr, public: &[IpAddr], limits: Limits) -> io::Result<Whip> {
+pub async fn whip(listen: SocketAddr, public: &[IpAddr]) -> io::Result<Whip> {
     let mut sockets = Vec::new();
     let mut addresses = Vec::new();
     if listen.ip().is_unspecified() && public.is_empty() {
@@ -46,7 +46,7 @@ pub async fn whip(listen: SocketAddr, public: &[IpAddr], limits: Limits) -> io::
         addresses.extend(told.into_iter().map(|ip| (SocketAddr::new(ip, local.port()), 0)));
         sockets.push(socket);
     }
-    let hub = Arc::new(Hub::new(Peers::new(limits, addresses)));
+    let hub = Arc::new(Hub::new(Peers::new(addresses)));
     let mut serving = JoinSet::new();
     let served = Arc::clone(&hub);
     serving.spawn(async move { serve(&served, &sockets).await });

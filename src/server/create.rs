@@ -258,7 +258,7 @@ impl Service {
         if all.len() >= most {
             let what =
                 format!("{most} sessions run or wait, which is the limit ([server] max_sessions); end one first");
-            return Err(Problem::too_many(what).after(30));
+            return Err(Problem::unavailable(what).after(30));
         }
         room::for_another(all.len() + config.sources.len())?;
         let configured = |url: &Secret| {

@@ -34,7 +34,6 @@ impl From<WhipError> for Problem {
             413 => Self::too_large(text),
             415 => Self::media_type(text),
             422 => Self::invalid(text),
-            429 => Self::too_many(text).after(10),
             _ => Self::unavailable(text).after(5),
         }
     }

@@ -178,6 +178,8 @@ pub(super) fn connect(spec: &Spec, shared: &Arc<Shared>) -> Result<Connection, S
             if streams.of(stream) {
                 let bin = branch(spec, shared, stream)?;
                 super::device::set(description, &bin, stream, &spec.location)?;
+                // Each stream starts by itself: one that was offered and never sends must not hold the other back.
+                bin.set_property("async-handling", matches!(spec.location, Location::Pushed(_)));
                 pipeline.add(&bin).map_err(|e| SourceError::Gstreamer(e.to_string()))?;
             }
         }

@@ -17,7 +17,7 @@ use super::pipeline::{Connection, Shared, connect};
 use super::pushed::{Codec, Common, Feed, Pushed};
 use super::{Description, Finish, Incoming, Loss, Retry, SourceError, Spec};
 use crate::time::{MediaTime, monotonic};
-use crate::window::Stream;
+use crate::window::{Stream, Streams};
 
 /// Encoded units of a stream that may wait for their decoder: about three seconds of pictures.
 const DECODER_BEHIND: u64 = 96;
@@ -150,6 +150,8 @@ struct Pump<'a> {
     awaits_key: bool,
     /// Nothing has come for long, which was said.
     away: bool,
+    /// Of which streams something came; None once it was said that nothing came of one.
+    came: Option<Streams>,
 }
 
 impl<'a> Pump<'a> {
@@ -168,7 +170,7 @@ impl<'a> Pump<'a> {
                 element.set_property("output-corrupt", false);
             }
         });
-        Ok(Self { connection, codecs, video, audio, awaits_key: true, away: false })
+        Ok(Self { connection, codecs, video, audio, awaits_key: true, away: false, came: Some(Streams::default()) })
     }
 
     fn run(mut self, spec: &Spec, feed: &Feed, retry: &Retry, shared: &Shared) -> Ended {
@@ -200,6 +202,9 @@ impl<'a> Pump<'a> {
             if let Some(reason) = self.failure(spec) {
                 return Ended::Failed(reason);
             }
+            if began.elapsed() > retry.first_frame {
+                self.miss(&shared.name);
+            }
             let silent = shared.silent_for();
             let reason = match silent {
                 Some(silent) if silent > retry.silence => format!("no media for {:.1} s", silent.as_secs_f64()),
@@ -226,6 +231,11 @@ impl<'a> Pump<'a> {
             Stream::Audio => (&self.audio, self.codecs.audio),
         };
         let (Some(input), Some(codec)) = (input, codec) else { return };
+        match (stream, &mut self.came) {
+            (Stream::Audio, Some(came)) => came.audio = true,
+            (Stream::Video, Some(came)) => came.video = true,
+            (_, None) => {}
+        }
         if stream == Stream::Video {
             self.awaits_key |= !follows;
             if self.awaits_key && !begins_anew(codec, &data) {
@@ -249,6 +259,16 @@ impl<'a> Pump<'a> {
         let pushed = input.push_buffer(unit).is_ok();
         if stream == Stream::Video {
             self.awaits_key = !pushed;
+        }
+    }
+
+    /// Says once that nothing comes of one stream, while the other does.
+    fn miss(&mut self, source: &str) {
+        let Some(came) = self.came.take() else { return };
+        for (stream, offered) in [(Stream::Audio, self.audio.is_some()), (Stream::Video, self.video.is_some())] {
+            if offered && !came.of(stream) && (came.audio || came.video) {
+                tracing::warn!(source, ?stream, "it was offered and nothing of it comes; windows without it are lost");
+            }
         }
     }
 

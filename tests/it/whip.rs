@@ -4,13 +4,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ahwatch::run::whip;
-use ahwatch::server::whip::{Answer, Limits, Whip, WhipError};
+use ahwatch::server::whip::{Answer, Whip, WhipError};
 use tokio::runtime::Runtime;
 
 use crate::kit::encoded::{Coding, units};
 use crate::kit::media::Recipe;
 use crate::kit::peer::{Browser, Offering, Script};
-use crate::kit::station::{Station, frames, lag, planted};
+use crate::kit::station::{Station, Told, frames, lag, planted};
 use crate::kit::wait_until;
 use crate::watch_file::linspace;
 
@@ -24,12 +24,8 @@ struct Server {
 
 impl Server {
     fn start() -> Self {
-        Self::with(Limits::default())
-    }
-
-    fn with(limits: Limits) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let whip = runtime.block_on(whip("127.0.0.1:0".parse().unwrap(), &[], limits)).unwrap();
+        let whip = runtime.block_on(whip("127.0.0.1:0".parse().unwrap(), &[])).unwrap();
         Self { whip, runtime }
     }
 
@@ -150,13 +146,9 @@ fn a_picture_to_begin_with_is_asked_for_at_the_start() {
 #[test]
 fn a_browser_that_joins_anew_takes_its_own_place() {
     let recording = units(&Coding::H264.make(Recipe::new(7.0)), Coding::H264);
-    let server = Server::with(Limits { peers: 1, ..Limits::default() });
-    let station = Station::start();
+    let (server, station) = (Server::start(), Station::start());
     let (first, answer) = server.join("a", &station, Offering::new(Coding::H264), Script::new(recording.clone()));
     done(&first);
-    let other = Station::start();
-    let refused = server.offer("b", &Offering::new(Coding::H264).sdp, &other).unwrap_err();
-    assert_eq!((refused.status(), refused), (503, WhipError::Full(1)));
     // An offer that is refused leaves the browser that is there alone.
     assert!(matches!(server.offer("a", "v=0", &station), Err(WhipError::Sdp(_))));
     assert!(server.runtime.block_on(server.whip.belongs(&answer.resource, "a")));
@@ -251,4 +243,68 @@ fn candidates_that_come_later_are_taken_by_their_rules() {
     assert_eq!(patch(&answer.resource, &candidate.repeat(33), tag), Err(400));
     assert_eq!(patch(&answer.resource, "hello", tag), Err(400));
     assert_eq!(patch("unknown", &own, tag), Err(404));
+}
+
+/// A browser that offered both streams, and sends one of them late or never. It is asked after `windows` while it sends.
+fn half(withhold: fn(bool, Duration) -> bool, secs: f64, windows: usize) -> Told {
+    let recording = units(&Coding::Vp8.make(Recipe::new(secs)), Coding::Vp8);
+    let (server, station) = (Server::start(), Station::start());
+    let script = Script { withhold, ..Script::new(recording) };
+    let (browser, answer) = server.join("a", &station, Offering::new(Coding::Vp8), script);
+    assert!(answer.streams.audio && answer.streams.video, "{answer:?}");
+    station.wait(LIMIT, "windows", |told| (told.unjudgeable + told.windows.len() >= windows).then_some(()));
+    assert!(!browser.seen.done.load(Ordering::SeqCst), "they are cut while it sends, not at its end");
+    done(&browser);
+    let told = station.stop();
+    assert!(told.continuities == 1 && told.lost.is_empty(), "{told:?}");
+    told
+}
+
+#[test]
+fn one_stream_whose_other_never_comes_is_cut_and_lost_for_missing_media() {
+    let ways: [fn(bool, Duration) -> bool; 2] = [|video, _| video, |video, _| !video];
+    for withhold in ways {
+        let told = half(withhold, 17.0, 2);
+        assert_eq!((told.windows.len(), told.unjudgeable), (0, 3), "{told:?}");
+    }
+}
+
+#[test]
+fn sound_that_comes_late_makes_whole_windows_from_then_on() {
+    let told = half(|video, time| !video && time < Duration::from_secs(8), 21.5, 2);
+    assert_eq!((told.windows.len(), told.unjudgeable), (2, 2), "{told:?}");
+    for (number, window) in (2..).zip(&told.windows) {
+        assert!(window.id.index == number && window.sound_missing.as_secs_f64() < 0.1, "{window:?}");
+    }
+    let (least, most) = lag(&told.windows[1], 25.0);
+    assert!(least > -0.04 && most < 0.04, "{least} to {most}");
+}
+
+#[test]
+fn pictures_that_come_late_make_whole_windows_from_then_on() {
+    let told = half(|video, time| video && time < Duration::from_secs(8), 21.5, 2);
+    assert_eq!((told.windows.len(), told.unjudgeable), (2, 2), "{told:?}");
+    let (least, most) = lag(&told.windows[1], 25.0);
+    assert!(least > -0.04 && most < 0.04, "{least} to {most}");
+}
+
+#[test]
+fn a_pause_of_the_sound_in_which_its_clock_stood_still_does_not_part_it_from_its_pictures() {
+    let recording = units(&Coding::Vp8.make(Recipe::new(26.0)), Coding::Vp8);
+    let (server, station) = (Server::start(), Station::start());
+    let paused = |video: bool, time: Duration| !video && (7..12).contains(&time.as_secs());
+    let stood = |time: Duration| if time.as_secs() < 12 { Duration::ZERO } else { Duration::from_secs(5) };
+    let script = Script { withhold: paused, sound_stood: stood, ..Script::new(recording) };
+    let (browser, _) = server.join("a", &station, Offering::new(Coding::Vp8), script);
+    done(&browser);
+    let told = station.stop();
+    // Of the second window three seconds of sound are missing, of the third two.
+    assert_eq!((told.continuities, told.unjudgeable), (1, 1), "{told:?}");
+    assert_eq!(told.windows.iter().map(|window| window.id.index).collect::<Vec<_>>(), [0, 2, 3, 4]);
+    for window in &told.windows {
+        let (least, most) = lag(window, 25.0);
+        assert!(least > -0.04 && most < 0.04, "{window:?}: {least} to {most}");
+        let missing = if window.id.index == 2 { 2.0 } else { 0.0 };
+        assert!((window.sound_missing.as_secs_f64() - missing).abs() < 0.1, "{:?}", window.sound_missing);
+    }
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ahwatch::run::whip;
-use ahwatch::server::whip::{Answer, Limits};
+use ahwatch::server::whip::Answer;
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -42,7 +42,7 @@ fn chromium_joins_in_either_codec_and_its_windows_come_out() {
     let (camera, microphone) = devices(&Recipe::new(20.0).size(640, 480).fps((20, 1)));
     for codec in ["", "VP8", "H264"] {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let whip = runtime.block_on(whip("127.0.0.1:0".parse().unwrap(), &[], Limits::default())).unwrap();
+        let whip = runtime.block_on(whip("127.0.0.1:0".parse().unwrap(), &[])).unwrap();
         let station = Station::start();
         let (feed, taken) = (station.sender.clone().unwrap(), Arc::<Mutex<Vec<(String, Answer)>>>::default());
         let failed = Arc::<Mutex<Vec<String>>>::default();

@@ -6,7 +6,7 @@
 //!
 //! - `offer`: what of a browser's SDP is taken. `fragment`: candidates that come later.
 //! - `clock`: both streams on one clock.
-//! - `peer`: one browser's connection. `peers`: all of them, their limits and their ends; no socket and no clock is read there,
+//! - `peer`: one browser's connection. `peers`: all of them, and their ends; no socket and no clock is read there,
 //!   `run/whip.rs` has these.
 //!
 //! We are an ICE-lite agent (RFC 8445, 2.5): nothing is sent to an address that did not prove itself first, and a browser's
@@ -26,7 +26,7 @@ use tokio::sync::{Mutex, Notify};
 
 pub use clock::{LipSync, RtpTime};
 pub use offer::LARGEST;
-pub use peers::{Limits, Outgoing, Peers};
+pub use peers::{Outgoing, Peers};
 
 use crate::source::FeedSender;
 use crate::time::monotonic;
@@ -61,9 +61,6 @@ pub enum WhipError {
         "nothing in this offer can be taken ({0}); send sound in Opus, pictures in H.264 (packetization-mode=1) or VP8"
     )]
     Nothing(String),
-    /// As many participants as may be are there.
-    #[error("all {0} places for participants are taken; try again later")]
-    Full(usize),
     /// The source that this media is for has ended.
     #[error("the session has ended")]
     Ended,
@@ -96,7 +93,6 @@ impl WhipError {
             Self::TooLarge(_) => 413,
             Self::Nothing(_) | Self::Restart => 422,
             Self::Unconditional => 428,
-            Self::Full(_) => 503,
         }
     }
 }
@@ -187,7 +183,7 @@ impl Whip {
     /// sent away.
     ///
     /// # Errors
-    /// The offer makes no sense or nothing in it can be taken; no place is free; the source has ended. A browser that was there
+    /// The offer makes no sense or nothing in it can be taken; the source has ended. A browser that was there
     /// stays.
     pub async fn offer(&self, session: Arc<str>, sdp: &str, feed: FeedSender) -> Result<Answer, WhipError> {
         let answer = self.hub.peers.lock().await.offer(monotonic(), &session, sdp, feed);

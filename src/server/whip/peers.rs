@@ -1,4 +1,6 @@
-//! All browsers that are there: who a datagram is of, how many may come, when each is gone. Times and datagrams are passed in.
+//! All browsers that are there: who a datagram is of, when each is gone. Times and datagrams are passed in.
+//!
+//! A session has one browser, so there are no more of them than sessions; how many sessions there may be is not decided here.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -17,20 +19,8 @@ use super::{Answer, Counters, WhipError};
 use crate::source::FeedSender;
 use crate::window::Streams;
 
-/// What one service takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Browsers at once.
-    pub peers: usize,
-    /// Candidates in one fragment.
-    pub candidates: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { peers: 64, candidates: 32 }
-    }
-}
+/// Candidates in one fragment.
+const MOST_CANDIDATES: usize = 32;
 
 /// A datagram to be sent from one of the sockets.
 #[derive(Clone, PartialEq, Eq)]
@@ -45,7 +35,6 @@ pub struct Outgoing {
 
 /// Everybody who is there.
 pub struct Peers {
-    limits: Limits,
     /// The addresses that browsers are told, each with the number of its socket.
     addresses: Vec<(SocketAddr, usize)>,
     /// By resource.
@@ -59,15 +48,9 @@ pub struct Peers {
 impl Peers {
     /// Nobody yet. `addresses`: what browsers are told, each with the number of the socket that receives there.
     #[must_use]
-    pub fn new(limits: Limits, addresses: Vec<(SocketAddr, usize)>) -> Self {
-        Self {
-            limits,
-            addresses,
-            there: BTreeMap::new(),
-            from: HashMap::new(),
-            out: Vec::new(),
-            counters: Arc::default(),
-        }
+    pub fn new(addresses: Vec<(SocketAddr, usize)>) -> Self {
+        let (there, from, out, counters) = Default::default();
+        Self { addresses, there, from, out, counters }
     }
 
     /// The addresses that browsers are told.
@@ -96,9 +79,6 @@ impl Peers {
         let offer = Offer::read(sdp)?;
         if feed.is_ended() {
             return Err(WhipError::Ended);
-        }
-        if self.there.values().filter(|peer| peer.session != *session).count() >= self.limits.peers {
-            return Err(WhipError::Full(self.limits.peers));
         }
         let etag = format!("\"{:016x}\"", rand::rng().random::<u64>());
         let addresses = self.addresses();
@@ -134,8 +114,8 @@ impl Peers {
             Some(_) => {}
         }
         let fragment = Fragment::read(fragment)?;
-        if fragment.candidates > self.limits.candidates {
-            return Err(WhipError::Fragment(format!("more than {} candidates", self.limits.candidates)));
+        if fragment.candidates > MOST_CANDIDATES {
+            return Err(WhipError::Fragment(format!("more than {MOST_CANDIDATES} candidates")));
         }
         if fragment.ice.is_some_and(|ice| ice != peer.ice) {
             return Err(WhipError::Restart);

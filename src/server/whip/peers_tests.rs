@@ -22,7 +22,7 @@ fn browser(now: Instant, address: SocketAddr) -> (Rtc, String, SdpPendingOffer) 
 }
 
 fn peers() -> Peers {
-    Peers::new(Limits::default(), vec![(OWN.parse().unwrap(), 0)])
+    Peers::new(vec![(OWN.parse().unwrap(), 0)])
 }
 
 /// Carries datagrams both ways until `until`; gives the time.
@@ -116,15 +116,11 @@ fn datagrams_of_nobody_are_counted_and_answered_with_nothing() {
 }
 
 #[test]
-fn only_so_many_browsers_may_be_there_and_each_has_its_own() {
-    let mut peers = Peers::new(Limits { peers: 2, ..Limits::default() }, vec![(OWN.parse().unwrap(), 0)]);
-    let start = monotonic();
+fn each_browser_has_a_resource_of_its_own_that_is_closed_once() {
+    let (mut peers, start) = (peers(), monotonic());
     let (_one, _, first, _feed) = join(&mut peers, start, 5000);
     let (_two, _, second, _feed2) = join(&mut peers, start, 5001);
     assert!(first.resource != second.resource && first.etag != second.etag && first.resource.len() == 32);
-    let (_, sdp, _) = browser(start, "198.51.100.7:5002".parse().unwrap());
-    let (sender, _feed3) = pushed("c");
-    assert_eq!(peers.offer(start, &"c".into(), &sdp, sender), Err(WhipError::Full(2)));
     assert!(peers.close(&first.resource, "test") && !peers.close(&first.resource, "test"));
-    let (_three, ..) = join(&mut peers, start, 5002);
+    assert_eq!(peers.session_of(&second.resource), Some("session-5001"));
 }

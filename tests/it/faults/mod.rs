@@ -10,6 +10,7 @@
 #![allow(dead_code, reason = "a frame offers more than any one case uses")]
 
 mod after;
+mod browsers;
 mod cameras;
 mod case;
 mod changes;

@@ -27,6 +27,8 @@ pub struct Script {
     pub lose_repairs: bool,
     /// What this answers true to (whether it is a picture, and its time) is taken but never leaves.
     pub withhold: fn(bool, Duration) -> bool,
+    /// So long has the RTP clock of sound stood still when sound of this time is taken.
+    pub sound_stood: fn(Duration) -> Duration,
     /// Media is sent so many times as fast as it was taken.
     pub speed: f64,
 }
@@ -40,6 +42,7 @@ impl Script {
             lose_every: 0,
             lose_repairs: false,
             withhold: |_, _| false,
+            sound_stood: |_| Duration::ZERO,
             speed: 1.0,
         }
     }
@@ -262,7 +265,8 @@ impl Run {
         let params = writer.payload_params().find(|params| params.spec().codec == codec).expect("a negotiated codec");
         let payload = params.pt();
         self.resend = self.resend.or(params.resend().map(|number| *number));
-        let ticks = unit.time.as_secs_f64() * f64::from(rate.get());
+        let stood = if unit.video { Duration::ZERO } else { (self.script.sound_stood)(unit.time) };
+        let ticks = (unit.time - stood).as_secs_f64() * f64::from(rate.get());
         // Each stream counts from a zero of its own.
         let zero = if unit.video { 4_294_000_000 } else { 77_000 };
         let time = MediaTime::new(zero + ticks.round() as u64, rate);

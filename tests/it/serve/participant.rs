@@ -223,3 +223,44 @@ fn what_is_no_offer_of_a_browser_is_refused_in_one_clear_answer() {
         assert_eq!(joining.offer(&Offering::of(Coding::Vp8, audio, video).sdp).status, 201, "{audio} {video}");
     }
 }
+
+/// A session of a browser: its id and its participant's token.
+fn invited(service: &Service, operator: &str) -> (String, String) {
+    let wish = json!({ "source": { "kind": "webrtc" }, "purpose": "health_care" });
+    let made = service.post("/v1/sessions", operator, &wish).ok().json();
+    let text = |key: &str| made[key].as_str().unwrap().to_owned();
+    (text("id"), text("join_token"))
+}
+
+#[test]
+fn with_an_expired_or_anothers_token_nobody_joins() {
+    // Links are valid for 3.6 s.
+    let service = Service::start_so("requests_per_second = 10000\njoin_hours = 0.001", "");
+    let operator = service.token("op", "operator");
+    let (id, token) = invited(&service, &operator);
+    let offer = |token: &str| {
+        let sdp = Offering::new(Coding::Vp8).sdp;
+        service.ask("POST", &format!("/whip/{id}"), token, Some(("application/sdp", sdp.as_bytes())))
+    };
+    let (_, other) = invited(&service, &operator);
+    // Whether another's session exists is not told.
+    offer(&other).refused(404);
+    offer(&service.token("looker", "viewer")).refused(403);
+    let told = wait_until(LIMIT, "the link to expire", || Some(offer(&token)).filter(|answer| answer.status != 403));
+    assert!(told.refused(401)["detail"].as_str().unwrap().contains("expired"), "{}", told.text);
+}
+
+#[test]
+fn one_session_more_than_there_may_be_is_told_to_wait() {
+    let service = Service::start_so("max_sessions = 2", "");
+    let operator = service.token("op", "operator");
+    let (first, _) = invited(&service, &operator);
+    let _ = invited(&service, &operator);
+    let wish = json!({ "source": { "kind": "webrtc" }, "purpose": "health_care" });
+    let refused = service.post("/v1/sessions", &operator, &wish);
+    let problem = refused.refused(503);
+    assert!(problem["detail"].as_str().unwrap().contains("[server] max_sessions"), "{problem}");
+    assert_eq!(refused.header("retry-after"), "30");
+    service.post(&format!("/v1/sessions/{first}/end"), &operator, &json!({})).ok();
+    let _ = invited(&service, &operator);
+}

@@ -1,0 +1,162 @@
+//! Case 13: browsers that vanish.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::after::{After, descriptors, peak_mib};
+use super::case::Case;
+use crate::kit::encoded::{Coding, Unit, units};
+use crate::kit::endpoint::{Endpoint, Judge};
+use crate::kit::media::Recipe;
+use crate::kit::peer::{Offering, Script};
+use crate::kit::service::Service;
+use crate::kit::wait_until;
+
+/// Participants with a session, each of whom vanishes again and again. The service needs 4,096 descriptors for them (`ulimit -n`).
+const SESSIONS: usize = 200;
+/// Browsers that vanish.
+const BROWSERS: usize = 1000;
+/// So many are on their way at once.
+const AT_ONCE: usize = 8;
+/// Datagrams that a browser sends before it is gone: it is connected, and half a second of its media came.
+const SENT: u64 = 40;
+const LIMIT: Duration = Duration::from_secs(60);
+const FREED: Duration = Duration::from_secs(30);
+
+/// A session whose participant has consented.
+struct Invited {
+    id: String,
+    token: String,
+}
+
+/// One that is gone, and whose place is not yet free.
+struct Vanished {
+    session: usize,
+    location: String,
+    at: Instant,
+}
+
+fn invite(service: &Service, operator: &str) -> Invited {
+    let wish = json!({ "source": { "kind": "webrtc" }, "purpose": "health_care" });
+    let made = service.post("/v1/sessions", operator, &wish).ok().json();
+    let text = |key: &str| made[key].as_str().unwrap().to_owned();
+    let (id, token) = (text("id"), text("join_token"));
+    let page = service.get("/v1/join", &token).ok().json();
+    let agreement = json!({ "text_version": page["text_version"], "language": "en" });
+    service.post(&format!("/v1/sessions/{id}/consent"), &token, &agreement).ok();
+    Invited { id, token }
+}
+
+/// A browser that joins, sends, and is gone without a word.
+fn vanish(service: &Service, invited: &Invited, media: &[Unit]) -> (String, Instant) {
+    let offering = Offering::new(Coding::Vp8);
+    let path = format!("/whip/{}", invited.id);
+    let answer = service.ask("POST", &path, &invited.token, Some(("application/sdp", offering.sdp.as_bytes())));
+    assert_eq!(answer.status, 201, "{}", answer.text);
+    let browser = offering.play(&answer.text, Script::new(media.to_vec()));
+    wait_until(LIMIT, "media to flow", || (browser.seen.sent.load(Ordering::SeqCst) > SENT).then_some(()));
+    browser.vanish();
+    (answer.header("location").to_owned(), Instant::now())
+}
+
+/// So many browsers vanish, each in a session where none is. Gives how long each place was held at most.
+fn vanish_all(service: &Service, all: &[Invited], media: &[Unit], browsers: usize) -> Vec<Duration> {
+    let free: Mutex<Vec<usize>> = Mutex::new((0..all.len()).collect());
+    let gone: Mutex<Vec<Vanished>> = Mutex::default();
+    let (held, begun, over) = (Mutex::new(Vec::new()), AtomicUsize::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::SeqCst) {
+                // A change without If-Match changes nothing: 428 while there is something to change, 404 after that.
+                let waiting = std::mem::take(&mut *gone.lock().unwrap());
+                for Vanished { session, location, at } in waiting {
+                    let fragment = Some(("application/trickle-ice-sdpfrag", &b"a=end-of-candidates\r\n"[..]));
+                    let told = service.ask("PATCH", &location, &all[session].token, fragment).status;
+                    assert!(told == 404 || told == 428, "{told}");
+                    if told == 404 {
+                        held.lock().unwrap().push(at.elapsed());
+                        free.lock().unwrap().push(session);
+                    } else {
+                        gone.lock().unwrap().push(Vanished { session, location, at });
+                    }
+                }
+                std::thread::sleep(Duration::from_millis(250));
+            }
+        });
+        let workers: Vec<_> = (0..AT_ONCE)
+            .map(|_| {
+                scope.spawn(|| {
+                    while begun.fetch_add(1, Ordering::SeqCst) < browsers {
+                        let session = wait_until(LIMIT, "a free session", || free.lock().unwrap().pop());
+                        let (location, at) = vanish(service, &all[session], media);
+                        gone.lock().unwrap().push(Vanished { session, location, at });
+                    }
+                })
+            })
+            .collect();
+        let done = workers.into_iter().all(|worker| worker.join().is_ok());
+        // Not by a wait that panics: the thread above would be waited for.
+        let until = Instant::now() + LIMIT;
+        while done && held.lock().unwrap().len() < browsers && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        over.store(true, Ordering::SeqCst);
+        assert!(done, "a browser could not join");
+    });
+    held.into_inner().unwrap()
+}
+
+/// Threads, descriptors and memory (MiB) of a service with which nobody is connected.
+fn at_rest(service: &Service) -> (u64, usize, u64) {
+    let of = |key: &str| {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", service.run.id())).expect("it runs");
+        let value = status.lines().find_map(|line| line.strip_prefix(key)).expect("a line of it");
+        value.trim().trim_end_matches(" kB").parse::<u64>().expect("a number")
+    };
+    let mut last = (u64::MAX, usize::MAX);
+    // Pipelines are taken down beside: until three looks in a row see the same.
+    let mut same = 0;
+    wait_until(LIMIT, "the service to come to rest", || {
+        std::thread::sleep(Duration::from_millis(500));
+        let now = (of("Threads:"), descriptors(&service.run));
+        same = if now == last { same + 1 } else { 0 };
+        last = now;
+        (same == 3).then_some(())
+    });
+    (last.0, last.1, of("VmRSS:") / 1024)
+}
+
+#[test]
+#[ignore = "make faults"]
+fn case_13_a_thousand_browsers_vanish() {
+    let mut case = Case::begin("13", "a browser vanishes without DELETE, 1,000 times");
+    let endpoint = Endpoint::start([("v1", Judge::default())]);
+    let judge = format!("[[judge]]\nname = \"v1\"\nbase_url = \"{}\"\nmodel = \"v1\"\n", endpoint.base_url());
+    let server = format!("requests_per_second = 10000\nmax_sessions = {SESSIONS}");
+    let service = Service::start_so(&server, &format!("[panel]\ncanary = false\n{judge}"));
+    let (operator, admin) = (service.token("op", "operator"), service.token("root", "admin"));
+    let media = units(&Coding::Vp8.make(Recipe::new(3.0)), Coding::Vp8);
+    let all: Vec<Invited> = (0..SESSIONS).map(|_| invite(&service, &operator)).collect();
+
+    // Every session was used once: what a source keeps for itself is there.
+    let mut held = vanish_all(&service, &all, &media, SESSIONS);
+    let before = at_rest(&service);
+    held.extend(vanish_all(&service, &all, &media, BROWSERS - SESSIONS));
+    let after = at_rest(&service);
+
+    case.exactly("browsers that vanished and were freed", BROWSERS as u64, held.len() as u64);
+    case.within("the longest that a place was held", FREED, *held.iter().max().unwrap());
+    let what = format!("threads and descriptors at rest after {SESSIONS} and after {BROWSERS}");
+    let measured = format!("{} and {}, {} and {}", before.0, before.1, after.0, after.1);
+    case.row(&what, "no more", &measured, after.0 <= before.0 && after.1 <= before.1);
+    let measured = format!("{} and {} MiB", before.2, after.2);
+    case.row("memory at rest, the same", "32 MiB more", &measured, after.2 <= before.2 + 32);
+    let peak = peak_mib(&service.run);
+    let mut left = After::serve(&service, &admin, &[]);
+    left.memory = Some((peak, 24 * SESSIONS as u64));
+    left.check(&mut case);
+    case.end();
+}
