@@ -23,5 +23,6 @@ mod relay;
 mod rig;
 mod secrets;
 mod sinks;
+mod soak;
 mod times;
 mod tls;
