@@ -1,5 +1,5 @@
 # `make help` lists the targets. All can be repeated, and need no network once they have run.
-.PHONY: help setup setup-test demo serve-demo api-test test faults conformance conformance-clean fuzz audit sbom bench bench-prepare
+.PHONY: help setup setup-test demo serve-demo api-test test faults soak conformance conformance-clean fuzz audit sbom bench bench-prepare
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
@@ -33,6 +33,10 @@ test: setup-test ## format, clippy with and without features, all tests, docs
 
 faults: setup-test ## the fault laboratory: real faults on real components, and a scorecard (25 minutes; RECORD=1 keeps it)
 	@scripts/faults.sh
+
+soak: setup-test ## case 23 of it: the service with eight cameras and a fault every half a minute, for an hour (AHWATCH_SOAK_MINUTES=60)
+	cargo build --release --locked
+	AHWATCH_BIN="$(CURDIR)/target/release/ahwatch" RUST_BACKTRACE=0 cargo test --locked --all-features --test it faults::soak::case_23_soak -- --exact --ignored --nocapture
 
 conformance: ## the client before the real vLLM and ms-swift, on CPU (7.6 GB on disk once, then some 40 minutes; ONLY=TOPIC,...)
 	@scripts/setup.sh --test --conformance

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::case::Case;
 use super::secrets::Secrets;
 use crate::books::{books_are_exact, nanos};
-use crate::kit::endpoint::{Endpoint, Seen};
+use crate::kit::endpoint::Endpoint;
 use crate::kit::run::{Finished, Running};
 use crate::kit::service::Service;
 
@@ -97,7 +97,7 @@ impl<'a> After<'a> {
 
     /// No judge has more votes than the answers it gave, of either kind.
     fn votes(&self, wrong: &mut Vec<String>) {
-        let mut told: BTreeMap<(String, bool), usize> = BTreeMap::new();
+        let mut told: BTreeMap<(String, bool), u64> = BTreeMap::new();
         for event in self.events.iter().filter(|event| event["type"] == "ah.window.judged.v1") {
             for vote in event["data"]["votes"].as_array().into_iter().flatten() {
                 let answer = match vote["answer"].as_str() {
@@ -108,13 +108,19 @@ impl<'a> After<'a> {
                 *told.entry((vote["judge"].as_str().unwrap_or_default().to_owned(), answer)).or_default() += 1;
             }
         }
-        let seen: Vec<Seen> = self.endpoints.iter().flat_map(|endpoint| endpoint.requests()).collect();
+        let given = |judge: &str, word: &str| -> u64 {
+            let of = |endpoint: &&Endpoint| -> u64 {
+                let given = endpoint.given();
+                let said = |(model, status, answer): &(String, u16, String)| {
+                    model == judge && *status == 200 && answer.contains(&format!(">{word}<"))
+                };
+                given.iter().filter(|(key, _)| said(key)).map(|(_, count)| count).sum()
+            };
+            self.endpoints.iter().map(of).sum()
+        };
         for ((judge, present), votes) in told {
             let word = if present { "Yes" } else { "No" };
-            let given = seen.iter().filter(|seen| {
-                seen.model == judge && seen.status == Some(200) && seen.answer.contains(&format!(">{word}<"))
-            });
-            let given = given.count();
+            let given = given(&judge, word);
             if votes > given {
                 wrong.push(format!("{judge} has {votes} votes {word}, and gave {given}"));
             }

@@ -24,5 +24,6 @@ mod relay;
 mod rig;
 mod secrets;
 mod sinks;
+mod soak;
 mod times;
 mod tls;

@@ -52,6 +52,7 @@ struct Shared {
     version: Mutex<Option<String>>,
     key: Mutex<Option<String>>,
     seen: Mutex<Vec<Seen>>,
+    given: Mutex<BTreeMap<(String, u16, String), u64>>,
     in_flight: watch::Sender<(usize, usize)>,
     released: watch::Sender<u64>,
 }
@@ -87,6 +88,7 @@ impl Endpoint {
             version: Mutex::default(),
             key: Mutex::default(),
             seen: Mutex::default(),
+            given: Mutex::default(),
             in_flight: watch::channel((0, 0)).0,
             released: watch::channel(0).0,
         });
@@ -162,6 +164,11 @@ impl Endpoint {
     /// Everything it was asked, in order of arrival.
     pub fn requests(&self) -> Vec<Seen> {
         locked(&self.shared.seen).clone()
+    }
+
+    /// How many answers it has given, forgotten or not, by model, status and text.
+    pub fn given(&self) -> BTreeMap<(String, u16, String), u64> {
+        locked(&self.shared.given).clone()
     }
 
     /// Forgets what it was asked.
@@ -290,6 +297,7 @@ async fn chat(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes
         Some(refused) => (refused, "unauthorized".to_owned()),
         None => answer(&shared, &model, request, &note).await,
     };
+    *locked(&shared.given).entry((model, response.status().as_u16(), answer.clone())).or_default() += 1;
     note(&|seen| {
         seen.status = Some(response.status().as_u16());
         seen.answer.clone_from(&answer);

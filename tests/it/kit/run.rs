@@ -13,9 +13,10 @@ use serde_json::Value;
 /// A command line to be run: start from [`ahwatch`].
 pub struct Run(Command);
 
-/// `ahwatch` with these arguments.
+/// `ahwatch` with these arguments: the one that was built with the tests, or the one that `AHWATCH_BIN` names.
 pub fn ahwatch<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Run {
-    Run::program(env!("CARGO_BIN_EXE_ahwatch"), args)
+    let named = std::env::var("AHWATCH_BIN");
+    Run::program(named.as_deref().unwrap_or(env!("CARGO_BIN_EXE_ahwatch")), args)
 }
 
 /// What a finished program left.
