@@ -14,7 +14,7 @@ use gstreamer_video as video;
 use super::locate::{locate, whereabouts};
 use super::pace::Pace;
 use super::state::Change;
-use super::{Image, Incoming, Matrix, SourceError, Spec};
+use super::{Image, Incoming, Location, Matrix, SourceError, Spec};
 use crate::time::{MediaTime, monotonic};
 use crate::window::{Frame, Stream, Streams};
 

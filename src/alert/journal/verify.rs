@@ -235,7 +235,7 @@ fn books(reader: &Reader, id: &str, state: SessionState, report: &mut Report) ->
     Ok(())
 }
 
-/// A value as it is once its text was read: of many a ratio the last digit is another then, since serde_json reads numbers
+/// A value as it is once its text was read: of many a ratio the last digit is another then, since `serde_json` reads numbers
 /// fast and not to the last bit. What is compared with a text that was read is to be read as well.
 fn as_read(value: &Value) -> Value {
     serde_json::from_str(&value.to_string()).unwrap_or_default()

@@ -7,9 +7,13 @@ fn sound_that_begins_hours_after_the_pictures_ended_fills_nothing_with_silence()
     let mut timeline = Timeline::new(cutting(false), keep());
     timeline.streams(Streams { audio: true, video: true });
     let mut out = Vec::new();
-    pictures(secs(0.0), 25, 25, 1, 0).into_iter().for_each(|f| timeline.frame(f, secs(0.0), 0, &mut out));
+    for frame in pictures(secs(0.0), 25, 25, 1, 0) {
+        timeline.frame(frame, secs(0.0), 0, &mut out);
+    }
     timeline.stream_ended(Stream::Video, secs(0.0), &mut out);
-    sound(secs(2e6), secs(6.0)).into_iter().for_each(|f| timeline.frame(f, secs(0.0), 0, &mut out));
+    for frame in sound(secs(2e6), secs(6.0)) {
+        timeline.frame(frame, secs(0.0), 0, &mut out);
+    }
     timeline.finish(true, MediaTime::ZERO, &mut out);
     let cut = out.iter().filter(|cut| matches!(cut, Cut::Window(_) | Cut::Unjudgeable { .. })).count();
     assert_eq!((cut, elapsed(&out)), (1, secs(2_000_006.0)));

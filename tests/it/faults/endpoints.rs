@@ -278,7 +278,7 @@ fn case_14d_late_and_twice() {
 }
 
 /// The labels of windows that are there beyond the first `known`, beside what the votes of these judges come to.
-fn beyond<'a>(events: &'a [Value], known: usize) -> Vec<&'a Value> {
+fn beyond(events: &[Value], known: usize) -> Vec<&Value> {
     voted(events).into_iter().skip(known).collect()
 }
 

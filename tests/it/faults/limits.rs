@@ -34,9 +34,8 @@ fn case_16_three_times_the_capacity() {
     let endpoint = Endpoint::start([("v1", Judge::default())]);
     endpoint.set(Mode::Delay(SERVICE));
     let camera = Camera::start(Show::live(&Recipe::new(3600.0).size(160, 120).fps((5, 1))));
-    let sources: String = (0..SOURCES)
-        .map(|n| format!("[[source]]\nname = \"cam-{n:02}\"\nurl = \"{}\"\n", camera.url("/live")))
-        .collect();
+    let table = |n| format!("[[source]]\nname = \"cam-{n:02}\"\nurl = \"{}\"\n", camera.url("/live"));
+    let sources = (0..SOURCES).map(table).collect::<Vec<_>>().concat();
     let more = format!("deadline_ms = 10000\nmax_in_flight = {PLACES}");
     let text = sources + "[window]\nwindow_secs = 2.0\nhop_secs = 2.0\n" + &judge("v1", &endpoint.base_url(), &more);
     let dir = tempfile::tempdir().unwrap();

@@ -90,6 +90,7 @@ impl Drop for Relay {
 }
 
 /// One connection. Two threads: what the client sends, and what comes back.
+#[allow(clippy::needless_pass_by_value, reason = "the connection ends with it")]
 fn one(client: TcpStream, target: u16, spoil: &Arc<Mutex<Spoil>>, seen: &Arc<Mutex<Seen>>) {
     let Ok(server) = TcpStream::connect(("127.0.0.1", target)) else { return };
     let sent: Arc<Mutex<Vec<u8>>> = Arc::default();

@@ -31,8 +31,8 @@ struct Jump {
 impl Meddler for Jump {
     fn packet(&mut self, channel: u8, packet: &mut [u8]) {
         const SENDER_REPORT: u8 = 200;
-        let at = if channel % 2 == 0 { 4 } else { 16 };
-        if packet.len() < at + 4 || channel % 2 == 1 && packet[1] != SENDER_REPORT {
+        let at = if channel.is_multiple_of(2) { 4 } else { 16 };
+        if packet.len() < at + 4 || !channel.is_multiple_of(2) && packet[1] != SENDER_REPORT {
             return;
         }
         let rate: i64 = if channel < 2 { 90_000 } else { 48_000 };
@@ -315,7 +315,7 @@ impl Drifting {
 #[allow(clippy::cast_precision_loss, reason = "a window is short")]
 fn apart(window: &Window) -> Apart {
     let heard = window.sound.as_ref().unwrap();
-    let place = (40_000..).find(|at| heard[*at] != 0).unwrap();
+    let place = (40_000..heard.len()).find(|at| heard[*at] != 0).unwrap();
     let middle = window.media.start().as_secs_f64() + place as f64 / 16e3;
     let far = |still: &&Still| (still.time.as_secs_f64() - middle).abs();
     let still = window.pictures.iter().min_by(|a, b| far(a).total_cmp(&far(b))).unwrap();

@@ -266,7 +266,7 @@ impl Run {
         let payload = params.pt();
         self.resend = self.resend.or(params.resend().map(|number| *number));
         let stood = if unit.video { Duration::ZERO } else { (self.script.sound_stood)(unit.time) };
-        let ticks = (unit.time - stood).as_secs_f64() * f64::from(rate.get());
+        let ticks = unit.time.saturating_sub(stood).as_secs_f64() * f64::from(rate.get());
         // Each stream counts from a zero of its own.
         let zero = if unit.video { 4_294_000_000 } else { 77_000 };
         let time = MediaTime::new(zero + ticks.round() as u64, rate);

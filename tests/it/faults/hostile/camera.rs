@@ -86,7 +86,7 @@ fn serve(mut stream: TcpStream, units: &[Unit]) -> Option<()> {
                 return None;
             }
             _ => {
-                stream.write_all(format!("{answer}Public: DESCRIBE, SETUP, PLAY, TEARDOWN\r\n\r\n").as_bytes()).ok()?
+                stream.write_all(format!("{answer}Public: DESCRIBE, SETUP, PLAY, TEARDOWN\r\n\r\n").as_bytes()).ok()?;
             }
         }
     }
@@ -134,7 +134,7 @@ fn packets(units: &[Unit]) -> Vec<(u8, Vec<u8>)> {
             let pieces: Vec<&[u8]> = nal[1..].chunks(PAYLOAD).collect();
             for (k, piece) in pieces.iter().enumerate() {
                 let (first, end) = (k == 0, k + 1 == pieces.len());
-                let header = [nal[0] & 0xE0 | 28, u8::from(first) << 7 | u8::from(end) << 6 | nal[0] & 0x1F];
+                let header = [nal[0] & 0xE0 | 0x1C, u8::from(first) << 7 | u8::from(end) << 6 | nal[0] & 0x1F];
                 packet(true, unit.time, last && end, &[&header, *piece].concat());
             }
         }

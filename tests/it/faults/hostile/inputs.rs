@@ -128,7 +128,9 @@ pub fn huge_h264(macroblocks: u32) -> Vec<u8> {
     for _ in 0..20 {
         let mut slice = vec![0; 3000];
         dice.fill_bytes(&mut slice);
-        slice.iter_mut().for_each(|byte| *byte |= 1); // no start code in it
+        for byte in &mut slice {
+            *byte |= 1; // no start code in it
+        }
         stream.extend([&start[..], &[0x65, 0x88, 0x84], &slice].concat());
     }
     stream
