@@ -27,7 +27,7 @@ test: setup-test ## format, clippy with and without features, all tests, docs
 	cargo fmt --check
 	cargo clippy --locked --all-targets --all-features -- -D warnings
 	cargo clippy --locked --all-targets -- -D warnings
-	cargo test --locked --all-features
+	cargo test --locked --all-features -- --test-threads=4
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 	@echo "make test: all of it passed"
 
