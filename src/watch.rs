@@ -158,7 +158,9 @@ impl Watcher {
                 }
                 permit = next_turn(&mut self.turn) => self.admit(permit),
                 () = self.recorder.written() => {}
-                (queued, found) = self.measuring.next() => self.measured(queued, found).await,
+                measured = self.measuring.next() => if let Some((queued, found)) = measured {
+                    self.measured(queued, found).await;
+                },
                 item = queue.recv(), if takes_more => match item {
                     Some(item) => self.take(item).await,
                     None => {

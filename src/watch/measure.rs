@@ -126,9 +126,10 @@ impl Measuring {
         if live && self.queue.len() > MOST_WAITING { self.queue.pop_front() } else { None }
     }
 
-    /// The next window that was measured and is wanted back. None for what was found: it could not be measured, because a
-    /// measuring thread broke off. Pending while there is none. May be dropped and called again at any time.
-    pub async fn next(&mut self) -> (Queued, Option<Found>) {
+    /// The next window that was measured and is wanted back, or None where only its flags were wanted: then, too, it may be idle now,
+    /// which somebody may wait for. None for what was found: it could not be measured, because a measuring thread broke off.
+    /// Pending while there is none. May be dropped and called again at any time.
+    pub async fn next(&mut self) -> Option<(Queued, Option<Found>)> {
         loop {
             if let Some((_, found)) = &mut self.away {
                 let found = found.await;
@@ -137,12 +138,11 @@ impl Measuring {
                     self.station = Some(station);
                     found
                 });
-                match (queued.flags.take(), found) {
-                    (Some(flags), Some(found)) => drop(flags.send(found.flags)),
-                    (Some(_), None) => {}
-                    (None, found) => return (queued, found),
+                let Some(flags) = queued.flags.take() else { return Some((queued, found)) };
+                if let Some(found) = found {
+                    let _ = flags.send(found.flags);
                 }
-                continue;
+                return None;
             }
             if self.queue.is_empty() {
                 return std::future::pending().await;
@@ -150,10 +150,7 @@ impl Measuring {
             let place = self.desk.0.reserve().await;
             let Some(queued) = self.queue.pop_front() else { continue };
             let (Ok(place), Some(station)) = (place, self.station.take()) else {
-                if queued.flags.is_some() {
-                    continue;
-                }
-                return (queued, None);
+                return queued.flags.is_none().then_some((queued, None));
             };
             let (done, found) = oneshot::channel();
             place.send(Job { station, window: Arc::downgrade(&queued.window), done });

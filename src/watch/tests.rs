@@ -5,7 +5,7 @@
 use super::measure::{Jobs, desk};
 use super::*;
 use crate::alert::Actor;
-use crate::config::{Config, Overrides, RawConfig};
+use crate::config::{Config, Judging, Overrides, RawConfig};
 use crate::judge::WindowId;
 use crate::judge::cues::Weights;
 use crate::source::Finish;
@@ -106,6 +106,27 @@ async fn a_camera_whose_windows_are_not_measured_in_time_drops_the_oldest() {
     assert_eq!((summary.coverage.dropped(), summary.coverage.lost()), (FIVE.scale(4, 1), FIVE.scale(4, 1)));
     task.await.unwrap();
     drop(grace);
+    worker.join().unwrap();
+}
+
+/// The session's end waits for what is measured. Where its verdict did not, nothing else comes that would have it looked at again.
+#[tokio::test]
+async fn a_session_ends_although_its_last_window_is_measured_after_its_verdict() {
+    let text = "[[judge]]\nname = \"v1\"\nmodel = \"m\"\nbase_url = \"http://127.0.0.1:1/v1\"\ndeadline_ms = 1000\n";
+    let raw = RawConfig::parse(text, std::path::Path::new("test"));
+    let Judging::Panel(judges) = Config::build(raw, Overrides::default(), &|_| None).unwrap().judging else { panic!() };
+    let panel = Judges::Panel(Arc::new(crate::judge::panel::Panel::new(&judges).unwrap()));
+    let (events, mut receiver) = mpsc::channel(64);
+    let (_grace, grace) = watch::channel(None);
+    let (jobs, plan) = plan();
+    let plan = Arc::new(Plan { judges: panel, ..Arc::into_inner(plan).unwrap() });
+    let task = tokio::spawn(Watcher::new("a", true, plan, events, grace).run(session(1)));
+    while !matches!(receiver.recv().await.unwrap().kind, EventKind::WindowLost(..)) {}
+    // Its verdict is told, its session is over, and only now does anybody look at it.
+    let worker = std::thread::spawn(move || measure::work(&jobs, None));
+    let over = tokio::time::timeout(std::time::Duration::from_secs(30), summary(receiver)).await;
+    assert_eq!(over.expect("the session ends").coverage.lost(), FIVE);
+    task.await.unwrap();
     worker.join().unwrap();
 }
 
