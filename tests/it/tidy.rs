@@ -236,7 +236,7 @@ fn foreign_crates_stay_in_their_files() {
         ("rumqttc", vec!["src/alert/sink/mqtt.rs", "tests/it/journal"]),
         ("str0m", vec!["src/server/whip/", "tests/it/kit/peer.rs"]),
         ("if_addrs", vec!["src/run/whip.rs"]),
-        ("axum", vec!["src/server/", "src/run/serve.rs", "tests/", "benches/load.rs"]),
+        ("axum", vec!["src/server/", "src/run/serve.rs", "tests/", "benches/load.rs", "benches/serving.rs"]),
         ("ratatui", vec!["src/screen/", "src/run/terminal.rs"]),
         ("crossterm", vec!["src/screen/", "src/run/terminal.rs"]),
     ];

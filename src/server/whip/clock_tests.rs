@@ -1,3 +1,5 @@
+//! The clock of a browser's streams: pauses, stalls and what comes late, in virtual time.
+
 use proptest::prelude::*;
 
 use super::*;
