@@ -176,7 +176,7 @@ fn case_19_serve_is_killed_at_a_hundred_system_calls() {
     }
     let taken: BTreeSet<String> = desk.receiver.taken().into_iter().collect();
     let lost = all.difference(&taken).count();
-    case.row("kills at a system call", "100, or at a random moment", &format!("{reached} at the call"), reached >= 60);
+    case.row("kills at a system call", "100, or at a random moment", &format!("{reached} at the call"), reached >= 40);
     case.row("acknowledged alerts lost", "0", &format!("{lost} of {}", all.len()), lost == 0 && all.len() >= 50);
     case.row("duplicates", "have the same id and body", &format!("{again} of {} deliveries", taken.len()), true);
     let verified = ahwatch(["journal", "verify", "--json", "--config", &file]).env("HOOK", SECRET).finish(LIMIT);
