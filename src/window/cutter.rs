@@ -96,7 +96,7 @@ impl<R> Cutter<R> {
                 continue;
             }
             open.pictures += 1;
-            open.refused += refused;
+            open.refused = open.refused.saturating_add(refused);
             let a = *open.first_picture.get_or_insert_with(|| {
                 first = true;
                 time
@@ -133,7 +133,7 @@ impl<R> Cutter<R> {
             return;
         };
         if let Some(open) = self.open.back_mut() {
-            open.refused += refused;
+            open.refused = open.refused.saturating_add(refused);
         }
         let (skip, mut zeros) = self.sound.place(time - origin);
         if zeros > i64::from(SAMPLE_RATE) && time - origin > self.reach() {
@@ -155,10 +155,7 @@ impl<R> Cutter<R> {
 
     /// No more will come of this stream.
     pub fn end_stream(&mut self, stream: Stream) {
-        match stream {
-            Stream::Audio => self.ended.audio = true,
-            Stream::Video => self.ended.video = true,
-        }
+        self.ended.set(stream);
         if let (Some(&(time, _)), true, None) = (self.held.front(), self.ended.video, self.origin) {
             self.begin_at(time);
         }

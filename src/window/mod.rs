@@ -163,6 +163,14 @@ impl Streams {
             Stream::Video => self.video,
         }
     }
+
+    /// States it of one stream.
+    pub const fn set(&mut self, stream: Stream) {
+        match stream {
+            Stream::Audio => self.audio = true,
+            Stream::Video => self.video = true,
+        }
+    }
 }
 
 /// How to cut. All of it fixed for a session.

@@ -179,10 +179,7 @@ impl<R> Timeline<R> {
 
     /// One stream of the source ended while the other may go on.
     pub fn stream_ended(&mut self, stream: Stream, arrival: MediaTime, out: &mut Vec<Cut>) {
-        match stream {
-            Stream::Audio => self.ended.audio = true,
-            Stream::Video => self.ended.video = true,
-        }
+        self.ended.set(stream);
         if self.current.as_ref().is_some_and(|c| !c.parked.is_empty()) {
             self.unpark(arrival, out);
         }
@@ -357,6 +354,7 @@ impl<R> Timeline<R> {
     fn end_session(&mut self, out: &mut Vec<Cut>) {
         self.close_pause(out);
         if let Some(session) = self.session.take() {
+            self.step.session_ended();
             out.push(Cut::SessionEnded { elapsed: session.end });
         }
     }

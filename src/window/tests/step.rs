@@ -9,7 +9,16 @@ fn camera(
     sound: impl Fn(i64) -> (i64, i64),
     pictures: impl Fn(i64) -> (i64, i64),
 ) -> Vec<(f64, Option<Alignment>)> {
-    let mut timeline = Timeline::new(cutting(true), keep());
+    camera_cut(cutting(true), length, sound, pictures)
+}
+
+fn camera_cut(
+    cutting: Cutting,
+    length: i64,
+    sound: impl Fn(i64) -> (i64, i64),
+    pictures: impl Fn(i64) -> (i64, i64),
+) -> Vec<(f64, Option<Alignment>)> {
+    let mut timeline = Timeline::new(cutting, keep());
     timeline.streams(Streams { audio: true, video: true });
     let mut frames: Vec<(i64, Frame<u32>)> = Vec::new();
     for at in (0..length * 1000).step_by(20) {
@@ -65,6 +74,17 @@ fn a_clock_that_was_set_makes_windows_unreliable_from_there_on_and_a_lost_stretc
     let gap = |at| at + i64::from(at >= 42_000) * 400;
     let told = camera(80, |at| (gap(at), gap(at) + 50), |at| (at, at + 100));
     assert!(told.iter().flat_map(|(_, alignment)| alignment).all(|alignment| alignment.reliable), "{told:?}");
+}
+
+#[test]
+fn what_was_out_of_step_in_one_session_is_not_in_the_next() {
+    let late = |at: i64| at + 50 + if (30_000..36_000).contains(&at) { 400 } else { 0 };
+    let cutting = Cutting { max_session: Some(secs(60.0)), ..cutting(true) };
+    let told = camera_cut(cutting, 120, |at| (at, late(at)), |at| (at, at + 100));
+    let next = told.iter().skip(1).position(|(start, _)| *start == 0.0).expect("another session") + 1;
+    let reliable =
+        |part: &[(f64, Option<Alignment>)]| part.iter().flat_map(|(_, alignment)| alignment).all(|a| a.reliable);
+    assert!(!reliable(&told[..next]) && reliable(&told[next..]), "{told:?}");
 }
 
 #[test]

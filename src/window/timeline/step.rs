@@ -122,6 +122,11 @@ impl Step {
         }
     }
 
+    /// Session time begins anew; what is known of the connection stays.
+    pub fn session_ended(&mut self) {
+        self.astray = None;
+    }
+
     /// How far the streams of a window that began at this session time can be trusted to be in step. None: not known yet, or there
     /// is only one.
     pub fn of_window(&self, start: MediaTime) -> Option<Alignment> {
