@@ -256,7 +256,7 @@ impl Recorder {
             self.written().await;
         }
         let session = session.to_owned();
-        blocking(move || records.remove_session(&session)).await.unwrap_or(Ok(false))
+        blocking(move || records.remove_session(&session)).await.unwrap_or_else(|| Err(broken_off()))
     }
 
     /// Said once a session, and counted.
@@ -266,6 +266,11 @@ impl Recorder {
         }
         self.failed += 1;
     }
+}
+
+/// Whether anything was deleted is not known.
+pub(crate) fn broken_off() -> io::Error {
+    io::Error::other("the deletion broke off, which is a defect of this program")
 }
 
 /// The event of a judged window that is Present or raised an alert.

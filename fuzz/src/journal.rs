@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use ahwatch::alert::journal::verify::{Report, verify};
-use ahwatch::alert::journal::{Failure, FailureKind, Journal, Next, Reader, Route, SessionFilter, SessionState, Told};
+use ahwatch::alert::journal::{Failure, FailureKind, Journal, Next, Reader, Route, SessionState, Told};
 use ahwatch::alert::{Actor, Event};
 use ahwatch::judge::{Abstention, AbstentionReason, Answer, Outcome, Verdict, Vote, WindowId};
 use ahwatch::session::{Session, SessionSettings};
@@ -87,7 +87,7 @@ pub fn run(data: &[u8]) {
 fn look(path: &Path) {
     if let Ok(reader) = Reader::open(path) {
         let _ = verify(&reader);
-        let _ = reader.sessions(SessionFilter::default(), None, 10);
+        let _ = reader.sessions(None, 10);
         let _ = reader.events_after(None, 0, &[], 100);
         let _ = reader.outbox();
         let _ = reader.tokens();

@@ -1,7 +1,6 @@
 //! `[server] cameras`: which cameras may be watched for who asks by the API. A configured source is the owner's own and is not
 //! asked about.
 
-use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::problem::{Place, Problems};
@@ -80,13 +79,16 @@ impl Cameras {
         }
     }
 
-    /// Of the addresses that a name has, those that may be connected to. One that is listed as a name may be anywhere but on this
-    /// machine or its link, where only a listed network leads.
-    #[must_use]
-    pub fn permitted(&self, host: &str, addresses: &[IpAddr]) -> Vec<IpAddr> {
+    /// Of the addresses that a name has, the one to connect to. A name that is listed may lead anywhere but to this machine or its link,
+    /// where only a listed network leads. With `tls` the name is resolved again by who connects, so none of them may be another's.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn choose(&self, host: &str, tls: bool, found: &[IpAddr]) -> Result<IpAddr, NotAllowed> {
         let named = self.names.iter().any(|pattern| pattern.fits(host));
         let fits = |address: &&IpAddr| self.lists(**address) || (named && !is_near(**address));
-        addresses.iter().filter(fits).copied().collect()
+        let chosen = found.iter().find(fits).filter(|_| !tls || found.iter().all(|address| fits(&address)));
+        chosen.copied().ok_or_else(|| NotAllowed::Address(host.to_owned()))
     }
 
     fn lists(&self, address: IpAddr) -> bool {
@@ -117,15 +119,6 @@ impl Pattern {
             return host == self.name;
         }
         host.strip_suffix(&self.name).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
-    }
-}
-
-impl fmt::Display for Cameras {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let networks = self.networks.iter().map(|network| format!("{}/{}", network.address, network.bits));
-        let star = |below| if below { "*." } else { "" };
-        let names = self.names.iter().map(|pattern| format!("{}{}", star(pattern.below), pattern.name));
-        f.write_str(&networks.chain(names).collect::<Vec<_>>().join(", "))
     }
 }
 
@@ -194,7 +187,7 @@ mod tests {
     }
 
     fn may(cameras: &Cameras, host: &str, address: &str) -> bool {
-        !cameras.permitted(host, &[address.parse().unwrap()]).is_empty()
+        cameras.choose(host, false, &[address.parse().unwrap()]).is_ok()
     }
 
     #[test]

@@ -232,7 +232,7 @@ fn build_one(
 fn can_be_isolated(input: &Input) -> bool {
     match input {
         Input::File(_) => true,
-        Input::Rtsp(url) => url.expose().starts_with("rtsp:"),
+        Input::Rtsp(url) => Url::parse(url.expose()).is_ok_and(|url| url.scheme() == "rtsp"),
         Input::Webcam(..) | Input::Mic(_) | Input::Test(_) | Input::Pushed(_) => false,
     }
 }

@@ -9,12 +9,12 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, TryRecvError, TrySendError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 
 use super::wire::{Said, WireError, read};
 use super::{Held, Task};
-use crate::source::{Finish, Incoming, Location, Loss, Retry, SourceError, Spec};
-use crate::time::{MediaTime, backoff, monotonic};
+use crate::source::{Finish, Incoming, Location, Loss, Retry, SourceError, Spec, say, stopped};
+use crate::time::monotonic;
 
 /// A worker says something ten times a second. One that is silent for so long is killed.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -73,29 +73,28 @@ fn workers(
     sender: &Sender<Incoming>,
     stop: &Receiver<Infallible>,
 ) -> Finish {
-    let finish = |error| Finish { complete: false, missing: MediaTime::ZERO, error };
     let location = spec.location.to_string();
     let mut tries = 0;
     loop {
         let began = monotonic();
         let reason = match worker(spec, retry, relay, sender, stop) {
-            Ok(Ended::Stopped) => return finish(None),
+            Ok(Ended::Stopped) => return Finish::incomplete(None),
             Ok(Ended::Finished(finish)) => return finish,
             Ok(Ended::Died(reason)) => reason,
             Err(error) => format!("no process to decode it in: {error}"),
         };
         let recorded = matches!(spec.location, Location::File(_));
         if recorded || spec.once {
-            return finish(Some(SourceError::Media { location, reason }));
+            return Finish::incomplete(Some(SourceError::Media { location, reason }));
         }
         if began.elapsed() > retry.longest {
             tries = 0;
         }
-        let wait = backoff(retry.first, retry.longest, tries, rand::random_range(0.05..=1.0));
+        let wait = retry.wait(tries);
         tries = tries.saturating_add(1);
         let lost = Incoming::Lost(Loss { reason, auth_failed: false });
         if !say(sender, stop, lost) || stop.recv_timeout(wait) == Err(RecvTimeoutError::Disconnected) {
-            return finish(None);
+            return Finish::incomplete(None);
         }
     }
 }
@@ -129,7 +128,7 @@ fn worker(
     }
     let mut from = Patient { stream: ours, stop: stop.clone(), heard: monotonic() };
     let (location, live) = (spec.location.to_string(), spec.is_live());
-    let mut refused = 0;
+    let mut refused = 0u32;
     loop {
         let message = match read(&mut from, &location) {
             Ok(Said::Idle) => continue,
@@ -152,12 +151,14 @@ fn worker(
                 Incoming::Lost(loss)
             }
             Ok(Said::Frame(frame, before)) => {
-                let message = Incoming::Frame { frame, arrival: monotonic(), refused: refused + before };
+                let message = Incoming::Frame { frame, arrival: monotonic(), refused: refused.saturating_add(before) };
                 refused = 0;
                 if live {
                     match sender.try_send(message) {
                         Ok(()) => {}
-                        Err(TrySendError::Full(Incoming::Frame { refused: before, .. })) => refused = before + 1,
+                        Err(TrySendError::Full(Incoming::Frame { refused: before, .. })) => {
+                            refused = before.saturating_add(1);
+                        }
                         Err(_) => return Ok(Ended::Stopped),
                     }
                     continue;
@@ -207,21 +208,6 @@ fn died(status: Option<ExitStatus>) -> String {
         None => "ended".to_owned(),
     };
     format!("the process that decodes it {how}")
-}
-
-fn stopped(stop: &Receiver<Infallible>) -> bool {
-    stop.try_recv() == Err(TryRecvError::Disconnected)
-}
-
-/// Sends what must not be lost; waits while the channel is full, but not past a stop.
-fn say(sender: &Sender<Incoming>, stop: &Receiver<Infallible>, mut message: Incoming) -> bool {
-    loop {
-        match sender.send_timeout(message, Duration::from_millis(100)) {
-            Ok(()) => return true,
-            Err(SendTimeoutError::Timeout(back)) if !stopped(stop) => message = back,
-            Err(_) => return false,
-        }
-    }
 }
 
 /// A worker; it does not outlive this.

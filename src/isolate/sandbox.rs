@@ -85,8 +85,12 @@ pub fn available() -> Held {
             .handle_access(AccessNet::from_all(NEWEST))
             .and_then(|ruleset| ruleset.scope(Scope::from_all(NEWEST)))
             .is_ok(),
-        calls: Path::new("/proc/sys/kernel/seccomp/actions_avail").exists(),
+        calls: has_seccomp(),
     }
+}
+
+fn has_seccomp() -> bool {
+    Path::new("/proc/sys/kernel/seccomp/actions_avail").exists()
 }
 
 /// Gives up everything but reading `file` and connecting to `port`.
@@ -106,7 +110,7 @@ pub fn enter(file: Option<&Path>, port: Option<u16>) -> Result<Held, SandboxErro
 
 /// The part of [`enter`] that holds one thread.
 fn confine(file: Option<&Path>, port: Option<u16>) -> Result<Held, SandboxError> {
-    let has = available();
+    let calls = has_seccomp();
     let mut ruleset = Ruleset::default()
         .handle_access(AccessFs::from_all(NEWEST))?
         .handle_access(AccessNet::from_all(NEWEST))?
@@ -122,9 +126,9 @@ fn confine(file: Option<&Path>, port: Option<u16>) -> Result<Held, SandboxError>
     let held = Held {
         files: status.ruleset != RulesetStatus::NotEnforced,
         network: status.ruleset == RulesetStatus::FullyEnforced,
-        calls: has.calls,
+        calls,
     };
-    if has.calls {
+    if calls {
         for filter in [threads_by_clone()?, needed(port.is_some())?] {
             seccompiler::apply_filter(&filter)?;
         }

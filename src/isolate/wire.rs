@@ -149,18 +149,22 @@ fn failure(error: &SourceError) -> Failure {
 
 /// The error of a source at `location`.
 fn error(failure: Failure, location: String) -> SourceError {
-    let line = |text: String| text.chars().filter(|c| !c.is_control()).take(500).collect::<String>();
     match failure {
-        Failure::Unreadable(reason) => SourceError::Unreadable { location, reason: line(reason) },
-        Failure::Media(reason) | Failure::Other(reason) => SourceError::Media { location, reason: line(reason) },
+        Failure::Unreadable(reason) => SourceError::Unreadable { location, reason: line(&reason) },
+        Failure::Media(reason) | Failure::Other(reason) => SourceError::Media { location, reason: line(&reason) },
         Failure::Nothing => SourceError::Nothing { location },
         Failure::Truncated { end, declared } => SourceError::Truncated {
             location,
             end: MediaTime::from_nanos(end),
             declared: MediaTime::from_nanos(declared),
         },
-        Failure::NeverReached(reason) => SourceError::NeverReached { location, reason: line(reason) },
+        Failure::NeverReached(reason) => SourceError::NeverReached { location, reason: line(&reason) },
     }
+}
+
+/// What a worker wrote for people.
+fn line(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(500).collect()
 }
 
 fn head(to: &mut impl Write, kind: u8, length: usize) -> std::io::Result<()> {
@@ -209,10 +213,7 @@ fn heard(control: Control, location: &str) -> Result<Said, WireError> {
         Control::Ready(held) => Said::Ready(held),
         Control::Streams { audio, video } => Said::Streams(Streams { audio, video }),
         Control::Ended { audio } => Said::StreamEnded(if audio { Stream::Audio } else { Stream::Video }),
-        Control::Lost { reason, auth_failed } => {
-            let reason = reason.chars().filter(|c| !c.is_control()).take(500).collect();
-            Said::Lost(Loss { reason, auth_failed })
-        }
+        Control::Lost { reason, auth_failed } => Said::Lost(Loss { reason: line(&reason), auth_failed }),
         Control::Finished { missing, error: Some(Failure::Truncated { end, declared }), .. }
             if !(time(end) && time(declared) && time(missing)) =>
         {
@@ -231,9 +232,14 @@ fn time(nanos: i64) -> Option<MediaTime> {
     (0..LATEST).contains(&nanos).then(|| MediaTime::from_nanos(nanos))
 }
 
+/// Frames that were let go before one. A worker that runs cannot have let go of a million.
+fn refused(number: u32) -> Option<u32> {
+    (number < 1 << 20).then_some(number)
+}
+
 fn sound(mut body: &[u8]) -> Option<Said> {
     let time = time(body.try_get_i64_le().ok()?)?;
-    let refused = body.try_get_u32_le().ok()?;
+    let refused = refused(body.try_get_u32_le().ok()?)?;
     let (values, rest) = body.as_chunks::<2>();
     // A minute in one block is none of ours.
     if !rest.is_empty() || values.len() > 60 * 16_000 {
@@ -246,7 +252,7 @@ fn sound(mut body: &[u8]) -> Option<Said> {
 fn picture(body: &Bytes) -> Option<Said> {
     let mut numbers = body.get(..PICTURE_HEAD)?;
     let time = time(numbers.try_get_i64_le().ok()?)?;
-    let refused = numbers.try_get_u32_le().ok()?;
+    let refused = refused(numbers.try_get_u32_le().ok()?)?;
     let mut next = || numbers.try_get_u32_le().ok();
     let (width, height, colour) = (next()?, next()?, next()?);
     let strides = [next()? as usize, next()? as usize, next()? as usize];

@@ -20,7 +20,6 @@ use crate::config::{Config, SourceConfig};
 use crate::encode::StillEncoder;
 use crate::record::{Recorder, Records};
 use crate::source::{Finish, Retry, Spec};
-use crate::time::MediaTime;
 use crate::watch::{Plan, Watched, Watcher, Withdrawal};
 use crate::window::Cut;
 
@@ -269,7 +268,7 @@ impl Thread {
         });
         if let (Some(items), true) = (items, over) {
             // Its one session ended, and with it the source.
-            let finish = Finish { complete: false, missing: MediaTime::ZERO, error: None };
+            let finish = Finish::incomplete(None);
             let _ = items.blocking_send(Item::From(FromSource::Finished(finish)));
         }
     }

@@ -5,22 +5,19 @@
 use std::convert::Infallible;
 use std::fs::File;
 use std::io::Read as _;
-use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::copy_bidirectional;
-use tokio::net::{TcpListener, TcpStream, lookup_host};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
-use url::Url;
+use tokio::time::{sleep, timeout};
 
 use super::jobs::play;
-use crate::config::Cameras;
-use crate::config::cameras::NotAllowed;
 use crate::isolate::{Relay, SandboxError, Task, enter, write, write_ready};
+use crate::source::locate::whereabouts;
 use crate::source::{Incoming, Location, SourceError, Spec};
 
 /// A worker does not begin. Its supervisor says that it ended; this says why.
@@ -42,8 +39,10 @@ pub enum WorkerError {
 
 /// The longest task: its pipeline's text may be the user's own.
 const LONGEST_TASK: u64 = 1 << 20;
-/// How long a camera may take to accept a connection.
-const CONNECTING: Duration = Duration::from_secs(10);
+/// How long a camera may take to accept a connection. Less than a worker waits for its first frame, which then has the reason to tell.
+const CONNECTING: Duration = Duration::from_secs(8);
+/// Where no connection can be accepted, the next is tried after this.
+const TIRED: Duration = Duration::from_millis(100);
 /// Connections of one source at a time: `rtspsrc` has one, and the one before it may still be closing.
 const MOST_CONNECTIONS: usize = 4;
 
@@ -88,7 +87,7 @@ pub(super) fn open(spec: &Spec) -> std::io::Result<Option<Open>> {
     if url.host().is_none() {
         return Ok(None);
     }
-    let camera = Camera { url: url.clone(), cameras: spec.cameras.clone() };
+    let camera = Arc::new(spec.clone());
     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     listener.set_nonblocking(true)?;
     let relay = Relay { port: listener.local_addr()?.port(), trouble: Arc::default() };
@@ -108,56 +107,44 @@ pub(super) fn open(spec: &Spec) -> std::io::Result<Option<Open>> {
     Ok(Some(Open { relay, _running: running }))
 }
 
-/// Where a relay leads.
-#[derive(Clone)]
-struct Camera {
-    url: Url,
-    /// Only these may be connected to; None: it is the owner's own.
-    cameras: Option<Arc<Cameras>>,
+/// Connects to the camera.
+async fn reach(camera: &Arc<Spec>) -> Result<TcpStream, String> {
+    let failed = |error: std::io::Error| format!("the camera cannot be reached: {error}");
+    let asked = Arc::clone(camera);
+    let at = super::blocking(move || whereabouts(&asked)).await;
+    let Some(Location::Rtsp(url)) = at.transpose()? else { return Err("its address is none".to_owned()) };
+    let host = match url.host() {
+        Some(url::Host::Ipv6(address)) => address.to_string(),
+        Some(host) => host.to_string(),
+        None => String::new(),
+    };
+    TcpStream::connect((host, url.port().unwrap_or(554))).await.map_err(failed)
 }
 
-impl Camera {
-    /// Connects. The name is resolved once, and what was looked at is what is connected to.
-    async fn connect(&self) -> Result<TcpStream, String> {
-        let failed = |error: std::io::Error| format!("the camera cannot be reached: {error}");
-        let host = match self.url.host() {
-            Some(url::Host::Ipv6(address)) => address.to_string(),
-            Some(host) => host.to_string(),
-            None => String::new(),
-        };
-        let port = self.url.port().unwrap_or(554);
-        let mut found: Vec<SocketAddr> = lookup_host((host.as_str(), port)).await.map_err(failed)?.collect();
-        if let Some(cameras) = &self.cameras {
-            cameras.check(&self.url).map_err(|refused| refused.to_string())?;
-            let addresses: Vec<IpAddr> = found.iter().map(SocketAddr::ip).collect();
-            let permitted = cameras.permitted(&host, &addresses);
-            found.retain(|address| permitted.contains(&address.ip()));
-            if found.is_empty() {
-                return Err(NotAllowed::Address(host).to_string());
-            }
-        }
-        TcpStream::connect(found.as_slice()).await.map_err(failed)
-    }
-}
-
-async fn lead(listener: std::net::TcpListener, camera: Camera, trouble: &Arc<Mutex<Option<String>>>) {
+async fn lead(listener: std::net::TcpListener, camera: Arc<Spec>, trouble: &Arc<Mutex<Option<String>>>) {
     let Ok(listener) = TcpListener::from_std(listener) else { return };
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept(), if connections.len() < MOST_CONNECTIONS => {
-                let Ok((worker, _)) = accepted else { continue };
-                connections.spawn(connection(worker, camera.clone(), Arc::clone(trouble)));
+                let Ok((worker, _)) = accepted else {
+                    // No descriptor is left, most likely: it may be a while.
+                    sleep(TIRED).await;
+                    continue;
+                };
+                connections.spawn(connection(worker, Arc::clone(&camera), Arc::clone(trouble)));
             }
             Some(_) = connections.join_next() => {}
         }
     }
 }
 
-async fn connection(mut worker: TcpStream, camera: Camera, trouble: Arc<Mutex<Option<String>>>) {
-    let connected = timeout(CONNECTING, camera.connect()).await;
+async fn connection(mut worker: TcpStream, camera: Arc<Spec>, trouble: Arc<Mutex<Option<String>>>) {
+    let connected = timeout(CONNECTING, reach(&camera)).await;
+    let say = |reason| *trouble.lock().unwrap_or_else(PoisonError::into_inner) = reason;
     let reason = match connected {
         Ok(Ok(mut camera)) => {
+            say(None);
             // One that goes away is told by the end of the other.
             let _ = copy_bidirectional(&mut worker, &mut camera).await;
             return;
@@ -165,5 +152,5 @@ async fn connection(mut worker: TcpStream, camera: Camera, trouble: Arc<Mutex<Op
         Ok(Err(reason)) => reason,
         Err(_) => format!("the camera does not answer within {} s", CONNECTING.as_secs()),
     };
-    *trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
+    say(Some(reason));
 }

@@ -16,7 +16,7 @@ use super::{Service, hold};
 use crate::alert::EventKind;
 use crate::alert::event::rfc3339;
 use crate::alert::journal::{Receipt, Role, SessionState};
-use crate::record::Records;
+use crate::record::{Records, broken_off};
 use crate::run::ControlError;
 use crate::time::wall;
 
@@ -43,10 +43,8 @@ impl Service {
         let Some(dir) = self.config().record.clone() else { return Ok(()) };
         let session = id.to_owned();
         let removed = crate::run::blocking(move || Records::remove_from(&dir, &session)).await;
-        match removed.unwrap_or(Ok(false)) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(ControlError::NotDeleted(error.to_string().into()).into()),
-        }
+        let removed = removed.unwrap_or_else(|| Err(broken_off()));
+        removed.map(drop).map_err(|error| ControlError::NotDeleted(error.to_string().into()).into())
     }
 
     /// Stops looking, or goes on.
@@ -219,16 +217,11 @@ pub(super) async fn withdraw(
         whip.close_session(&id).await;
     }
     let runs = hold(&service.live).session(&id).is_some();
-    let mut left = None;
     if let Ok(source) = &source {
         let withdraw = async {
             match service.control.withdraw(source, caller.actor()).await {
-                Ok(()) | Err(ControlError::Unknown(_)) => Ok(()),
-                // Everything else is gone, and what was kept has to go too.
-                Err(error @ ControlError::NotDeleted(_)) => {
-                    left = Some(error);
-                    Ok(())
-                }
+                // Of clips that could not be deleted everything else is gone; they are tried again below, which says it.
+                Ok(()) | Err(ControlError::Unknown(_) | ControlError::NotDeleted(_)) => Ok(()),
                 Err(error) => Err(error),
             }
         };
@@ -244,9 +237,6 @@ pub(super) async fn withdraw(
     let removed = service.remove_clips(&id).await;
     let receipt = service.journal.withdraw(&id, caller.actor(), wall()).await?;
     service.audit(&caller, "withdrew the consent", Some(&id)).await;
-    if let Some(error) = left {
-        return Err(error.into());
-    }
     removed?;
     Ok(Json(receipt.into()))
 }

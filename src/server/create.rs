@@ -17,7 +17,7 @@ use super::problem::{Body, Problem, ProblemBody};
 use super::view::SessionView;
 use super::{Service, hold, room};
 use crate::alert::journal::{ConsentRecord, NewSession, Role, SessionState, Token};
-use crate::config::cameras::{NotAllowed, literal};
+use crate::config::cameras::literal;
 use crate::config::redact::Secret;
 use crate::config::{Basis, Config, Input, Purpose, Rule, SourceConfig};
 use crate::run::SessionOptions;
@@ -102,6 +102,16 @@ pub struct ConsentWanted {
     pub reference: String,
 }
 
+/// A language of the participant's page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Language {
+    /// English.
+    En,
+    /// French.
+    Fr,
+}
+
 impl Language {
     /// The word of requests, texts and the journal.
     #[must_use]
@@ -111,16 +121,6 @@ impl Language {
             Self::Fr => "fr",
         }
     }
-}
-
-/// A language of the participant's page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Language {
-    /// English.
-    En,
-    /// French.
-    Fr,
 }
 
 /// Makes a session. One of a browser waits for its participant's consent.
@@ -167,10 +167,10 @@ async fn permitted(config: &Config, typed: &str) -> Result<(), Problem> {
         return Ok(());
     };
     let found: Vec<IpAddr> = found.map(|address| address.ip()).collect();
-    if cameras.permitted(host, &found).is_empty() {
-        return Err(Problem::invalid(NotAllowed::Address(host.to_owned()).to_string()));
-    }
-    Ok(())
+    cameras
+        .choose(host, url.scheme() == "rtsps", &found)
+        .map(drop)
+        .map_err(|refused| Problem::invalid(refused.to_string()))
 }
 
 /// From what is wanted to what the journal and the watch need.

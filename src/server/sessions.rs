@@ -12,7 +12,7 @@ use super::auth::Caller;
 use super::problem::{Asked, Named, Problem, ProblemBody};
 use super::view::{SessionView, parsed, state_of};
 use super::{Service, hold};
-use crate::alert::journal::{JournalError, Reader, Role, SessionFilter, SessionRow, SessionState};
+use crate::alert::journal::{JournalError, Reader, Role, SessionRow, SessionState};
 
 /// Most sessions of one answer.
 const PAGE: usize = 200;
@@ -93,8 +93,7 @@ pub(super) async fn list(
     // A running session's state is known here, not in the journal: of one state, a page is looked through.
     let most = if which.state.is_some() { PAGE } else { limit + 1 };
     let after = which.after;
-    let mut rows =
-        service.read(move |reader| reader.sessions(SessionFilter::default(), after.as_deref(), most)).await?;
+    let mut rows = service.read(move |reader| reader.sessions(after.as_deref(), most)).await?;
     let last = rows.last().filter(|_| rows.len() == PAGE).map(|row| row.id.clone());
     if let Some(state) = which.state {
         let live = hold(&service.live);

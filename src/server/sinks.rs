@@ -6,14 +6,13 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::Service;
 use super::auth::Caller;
 use super::problem::{Asked, Named, Problem, ProblemBody};
 use crate::alert::event::rfc3339;
-use crate::alert::journal::{Role, SinkState};
+use crate::alert::journal::{DeadLetter, Role, SinkState};
 use crate::time::wall;
 
 /// Most dead letters of one answer.
@@ -75,7 +74,7 @@ impl Service {
 pub struct DeadLetters {
     /// `seq`, `event` (its id), `session`, `attempts`, `at` (when it was given up), `detail` (why).
     #[schema(value_type = Vec<Object>)]
-    dead_letters: Vec<Value>,
+    dead_letters: Vec<DeadLetter>,
 }
 
 /// What a receiver never took.
@@ -94,8 +93,7 @@ pub(super) async fn dead_letters(
         return Err(Problem::not_found("there is no such sink; /v1/sinks lists them"));
     }
     service.audit_read(&caller, "read dead letters", None).await;
-    let dead_letters = letters.iter().filter_map(|letter| serde_json::to_value(letter).ok()).collect();
-    Ok(Json(DeadLetters { dead_letters }))
+    Ok(Json(DeadLetters { dead_letters: letters }))
 }
 
 /// Which dead letters.
@@ -157,9 +155,9 @@ pub(super) async fn forget(
     if service.has_sink(&name) {
         return Err(Problem::conflict("this sink is in the configuration; take it out there first"));
     }
-    let sink = name.clone();
-    let left = service.read(move |reader| reader.outbox()).await?;
-    if !left.iter().any(|state| state.sink == sink) {
+    // What nothing waits for is not on the audit either.
+    let left = service.read(|reader| reader.outbox()).await?;
+    if !left.iter().any(|state| state.sink == name) {
         return Err(Problem::not_found("nothing waits for a sink of this name; /v1/sinks lists them"));
     }
     service.audit(&caller, &format!("deletes what waits for {name}"), None).await;

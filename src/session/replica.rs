@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::{Session, SessionSettings, Summary};
 use crate::alert::{Event, EventKind, LostTime};
-use crate::judge::{Answer, Outcome, SkipReason, Verdict, Vote, WindowId};
+use crate::judge::{Outcome, SkipReason, Verdict, WindowId};
 
 /// So many windows into a continuity, nothing of the one before is under way any more.
 const CERTAINLY_OVER: u32 = 2 * crate::watch::MOST_IN_FLIGHT;
@@ -43,11 +43,7 @@ impl Replica {
         let (window, outcome) = match &event.kind {
             EventKind::WindowJudged(judged) => (Some(judged.window), Outcome::Votes(judged.votes.clone())),
             // That no judge was asked is in each one's books.
-            EventKind::WindowSkipped(of, SkipReason::EarlyStop) => {
-                let judges = self.session.settings().judges.iter();
-                let votes = judges.map(|judge| Vote::new(Arc::clone(judge), Answer::NotAsked)).collect();
-                (of.window, Outcome::Votes(votes))
-            }
+            EventKind::WindowSkipped(of, SkipReason::EarlyStop) => (of.window, self.session.settings().unasked()),
             EventKind::WindowSkipped(of, reason) => (of.window, Outcome::Skipped(reason.clone())),
             EventKind::WindowDropped(of, reason) => (of.window, Outcome::Dropped(*reason)),
             EventKind::WindowLost(of, LostTime::Lost(_)) if !of.votes.is_empty() => {

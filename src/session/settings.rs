@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::judge::proof::Proof;
+use crate::judge::{Answer, Outcome, Vote};
 use crate::time::MediaTime;
 
 /// How window votes become the session's label (rule 4). Both are always computed; this says which one alerts.
@@ -93,6 +94,12 @@ impl Default for SessionSettings {
 }
 
 impl SessionSettings {
+    /// What comes of a window that no judge was asked about (early stop).
+    #[must_use]
+    pub fn unasked(&self) -> Outcome {
+        Outcome::Votes(self.judges.iter().map(|judge| Vote::new(Arc::clone(judge), Answer::NotAsked)).collect())
+    }
+
     /// The same, of a session that begins with this known of its judges.
     #[must_use]
     pub fn with_proofs(&self, proofs: Vec<Proof>) -> Self {

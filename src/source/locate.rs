@@ -9,9 +9,9 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use url::Url;
 
-use super::{Location, SourceError, Spec};
+use super::{Location, Spec};
 use crate::config::Cameras;
-use crate::config::cameras::{NotAllowed, literal};
+use crate::config::cameras::literal;
 
 /// The address to connect to: `url` with an IP address in place of its name. With TLS the name stays, since the certificate has to
 /// be of it.
@@ -29,29 +29,24 @@ fn pinned(
         return Ok(url.clone());
     }
     let found = resolve(host).map_err(|error| format!("the name {host} cannot be resolved: {error}"))?;
-    let permitted = cameras.permitted(host, &found);
-    let Some(address) = permitted.first() else {
-        return Err(NotAllowed::Address(host.to_owned()).to_string());
-    };
-    if url.scheme() == "rtsps" {
-        // It is resolved again by who connects: so none of its addresses may be another's.
-        return if permitted.len() == found.len() {
-            Ok(url.clone())
-        } else {
-            Err(NotAllowed::Address(host.to_owned()).to_string())
-        };
+    let tls = url.scheme() == "rtsps";
+    let address = cameras.choose(host, tls, &found).map_err(|refused| refused.to_string())?;
+    if tls {
+        return Ok(url.clone());
     }
     let mut pinned = url.clone();
-    pinned.set_ip_host(*address).map_err(|()| format!("{host} cannot be replaced by its address"))?;
+    pinned.set_ip_host(address).map_err(|()| format!("{host} cannot be replaced by its address"))?;
     Ok(pinned)
 }
 
-/// Where to connect: where the operator says which cameras may be watched, an address that was looked at.
-pub(super) fn whereabouts(spec: &Spec) -> Result<Location, SourceError> {
+/// Where to connect: where the operator says which cameras may be watched, an address that was looked at. Blocks while a name is
+/// looked up.
+///
+/// # Errors
+/// In one line: it may not be watched, or the name is not known.
+pub(crate) fn whereabouts(spec: &Spec) -> Result<Location, String> {
     match (&spec.location, &spec.cameras) {
-        (Location::Rtsp(url), Some(cameras)) => pinned(url, cameras, resolve)
-            .map(Location::Rtsp)
-            .map_err(|reason| SourceError::Media { location: spec.location.to_string(), reason }),
+        (Location::Rtsp(url), Some(cameras)) => pinned(url, cameras, resolve).map(Location::Rtsp),
         (location, _) => Ok(location.clone()),
     }
 }
@@ -63,10 +58,9 @@ pub(super) fn locate(input: &gst::Element, location: &Location) {
         Location::File(path) => input.set_property("location", path.to_string_lossy().as_ref()),
         Location::Rtsp(url) => {
             input.set_property("location", super::without_credentials(url).as_str());
-            let decode = |text: &str| percent_decode(text);
             if !url.username().is_empty() && input.has_property("user-id") {
-                input.set_property("user-id", decode(url.username()));
-                input.set_property("user-pw", decode(url.password().unwrap_or_default()));
+                input.set_property("user-id", percent_decode(url.username()));
+                input.set_property("user-pw", percent_decode(url.password().unwrap_or_default()));
             }
         }
         // A pipeline of the user's own names its device itself.

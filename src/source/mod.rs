@@ -25,7 +25,7 @@ mod image;
 mod leash;
 mod limits;
 mod listing;
-mod locate;
+pub(crate) mod locate;
 mod pace;
 mod pipeline;
 mod probe;
@@ -36,8 +36,11 @@ mod rtsp_server;
 mod state;
 mod supervise;
 
+use std::convert::Infallible;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TryRecvError};
 
 use crate::time::MediaTime;
 use crate::window::{Frame, Stream, Streams};
@@ -154,7 +157,7 @@ pub struct Spec {
     /// Only these cameras may be connected to; None: the address is the owner's own.
     pub cameras: Option<std::sync::Arc<crate::config::Cameras>>,
     /// The first connection waits this long, so that many sources do not come all at once.
-    pub delay: std::time::Duration,
+    pub delay: Duration,
     /// It is decoded in a process of its own.
     pub isolated: bool,
 }
@@ -163,7 +166,7 @@ impl Spec {
     /// A source that is read once to its end, as fast as it is taken.
     #[must_use]
     pub fn once(name: &str, location: Location, description: Description) -> Self {
-        let delay = std::time::Duration::ZERO;
+        let delay = Duration::ZERO;
         Self {
             name: name.to_owned(),
             location,
@@ -223,6 +226,29 @@ pub struct Finish {
     pub missing: MediaTime,
     /// What went wrong, if something did.
     pub error: Option<SourceError>,
+}
+
+impl Finish {
+    /// Not the media's own end.
+    pub(crate) const fn incomplete(error: Option<SourceError>) -> Self {
+        Self { complete: false, missing: MediaTime::ZERO, error }
+    }
+}
+
+/// Whether whoever plays a source wants no more of it.
+pub(crate) fn stopped(stop: &Receiver<Infallible>) -> bool {
+    stop.try_recv() == Err(TryRecvError::Disconnected)
+}
+
+/// Sends what must not be lost; waits while the channel is full, but not past a stop.
+pub(crate) fn say(sender: &Sender<Incoming>, stop: &Receiver<Infallible>, mut message: Incoming) -> bool {
+    loop {
+        match sender.send_timeout(message, Duration::from_millis(100)) {
+            Ok(()) => return true,
+            Err(SendTimeoutError::Timeout(back)) if !stopped(stop) => message = back,
+            Err(_) => return false,
+        }
+    }
 }
 
 /// Why a source gives no (more) media. Messages name the source and never hold credentials.

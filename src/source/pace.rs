@@ -42,10 +42,7 @@ impl Pace {
 
     pub fn end(&self, stream: Stream) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        match stream {
-            Stream::Audio => state.ended.audio = true,
-            Stream::Video => state.ended.video = true,
-        }
+        state.ended.set(stream);
         self.moved.notify_all();
     }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TryRecvError, TrySendError};
+use crossbeam_channel::{Receiver, Sender, TrySendError};
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as app;
@@ -14,7 +14,7 @@ use gstreamer_video as video;
 use super::locate::{locate, whereabouts};
 use super::pace::Pace;
 use super::state::Change;
-use super::{Image, Incoming, Location, Matrix, SourceError, Spec};
+use super::{Image, Incoming, Location, Matrix, SourceError, Spec, say, stopped};
 use crate::time::{MediaTime, monotonic};
 use crate::window::{Frame, Stream, Streams};
 
@@ -71,7 +71,7 @@ impl Shared {
     }
 
     pub fn stopped(&self) -> bool {
-        self.stop.try_recv() == Err(TryRecvError::Disconnected)
+        stopped(&self.stop)
     }
 
     /// How long ago the newest frame of this connection came; None before the first.
@@ -86,14 +86,7 @@ impl Shared {
 
     /// Sends what must not be lost; waits while the channel is full, but not past a stop.
     pub fn say(&self, message: Incoming) -> bool {
-        let mut message = message;
-        loop {
-            match self.sender.send_timeout(message, Duration::from_millis(100)) {
-                Ok(()) => return true,
-                Err(SendTimeoutError::Timeout(back)) if !self.stopped() => message = back,
-                Err(_) => return false,
-            }
-        }
+        say(&self.sender, &self.stop, message)
     }
 
     /// Sends a frame: a live one is refused when the channel is full, a recorded one waits.
@@ -189,7 +182,8 @@ pub(super) fn connect(spec: &Spec, shared: &Arc<Shared>) -> Result<Connection, S
     };
     let bin = description.source_bin(source)?;
     let input = description.element(&bin, "in")?;
-    locate(&input, &whereabouts(spec)?);
+    let at = whereabouts(spec).map_err(|reason| SourceError::Media { location: spec.location.to_string(), reason })?;
+    locate(&input, &at);
     connection.distrusted = super::diagnose::distrust(&input);
     connection.strayed = super::leash::hold(&input, &connection.bus);
     let output = bin.by_name("out").unwrap_or_else(|| input.clone());

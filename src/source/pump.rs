@@ -231,10 +231,8 @@ impl<'a> Pump<'a> {
             Stream::Audio => (&self.audio, self.codecs.audio),
         };
         let (Some(input), Some(codec)) = (input, codec) else { return };
-        match (stream, &mut self.came) {
-            (Stream::Audio, Some(came)) => came.audio = true,
-            (Stream::Video, Some(came)) => came.video = true,
-            (_, None) => {}
+        if let Some(came) = &mut self.came {
+            came.set(stream);
         }
         if stream == Stream::Video {
             self.awaits_key |= !follows;

@@ -45,7 +45,7 @@ impl Default for Retry {
 
 impl Retry {
     /// Full jitter, and never none at all.
-    pub(super) fn wait(&self, tries: u32) -> Duration {
+    pub(crate) fn wait(&self, tries: u32) -> Duration {
         backoff(self.first, self.longest, tries, rand::rng().random_range(0.05..=1.0))
     }
 }
@@ -97,7 +97,7 @@ pub fn supervise(spec: &Spec, retry: &Retry, sender: Sender<Incoming>, stop: Rec
 }
 
 fn failed(error: SourceError) -> Finish {
-    Finish { complete: false, missing: MediaTime::ZERO, error: Some(error) }
+    Finish::incomplete(Some(error))
 }
 
 fn recording(spec: &Spec, retry: &Retry, shared: &Arc<Shared>) -> Finish {
@@ -113,7 +113,7 @@ fn recording(spec: &Spec, retry: &Retry, shared: &Arc<Shared>) -> Finish {
     let declared = MediaTime::from_nanos(declared.and_then(|d| i64::try_from(d.nseconds()).ok()).unwrap_or(0));
     connection.close(shared).wait(CLOSING);
     match ended {
-        Ended::Stopped => Finish { complete: false, missing: MediaTime::ZERO, error: None },
+        Ended::Stopped => Finish::incomplete(None),
         Ended::Failed { reason, .. } | Ended::SoundUndecodable { reason } => {
             failed(SourceError::Media { location: location(), reason })
         }
@@ -134,7 +134,7 @@ fn live(spec: &Spec, retry: &Retry, shared: &Arc<Shared>) -> Finish {
     // Without its sound, once it is known that nothing here decodes that; until the camera is lost, and may come back another.
     let mut deaf: Option<Spec> = None;
     if shared.stop.recv_timeout(spec.delay) == Err(RecvTimeoutError::Disconnected) {
-        return Finish { complete: false, missing: MediaTime::ZERO, error: None };
+        return Finish::incomplete(None);
     }
     loop {
         let mut closing = None;
@@ -165,9 +165,9 @@ fn live(spec: &Spec, retry: &Retry, shared: &Arc<Shared>) -> Finish {
                 if shared.say(Incoming::Lost(loss)) && closed(closing.as_ref(), shared) {
                     continue;
                 }
-                return Finish { complete: false, missing: MediaTime::ZERO, error: None };
+                return Finish::incomplete(None);
             }
-            Ended::Stopped => return Finish { complete: false, missing: MediaTime::ZERO, error: None },
+            Ended::Stopped => return Finish::incomplete(None),
             Ended::EndOfStream if spec.once && reached => {
                 return Finish { complete: true, missing: MediaTime::ZERO, error: None };
             }
@@ -188,7 +188,7 @@ fn live(spec: &Spec, retry: &Retry, shared: &Arc<Shared>) -> Finish {
             || shared.stop.recv_timeout(wait) == Err(RecvTimeoutError::Disconnected)
             || !closed(closing.as_ref(), shared)
         {
-            return Finish { complete: false, missing: MediaTime::ZERO, error: None };
+            return Finish::incomplete(None);
         }
     }
 }

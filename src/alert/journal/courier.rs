@@ -80,10 +80,7 @@ impl Courier {
         let (some, all) = (!items.is_empty(), items.len() < MOST);
         let mut state = self.shared.lock();
         // Read before it was withdrawn.
-        let gone = |item: &Item| {
-            item.session.as_ref().and_then(|of| state.withdrawn.get(of)).is_some_and(|said| said.seq != item.seq)
-        };
-        let items: Vec<Item> = items.into_iter().filter(|item| !gone(item)).collect();
+        let items: Vec<Item> = items.into_iter().filter(|item| !state.is_gone(item)).collect();
         let Some(lane) = state.lanes.iter_mut().find(|lane| lane.route.sink == self.sink) else { return Ok(true) };
         lane.outbox.bring_in(items, all);
         Ok(some || lane.outbox.wants_more().is_none())

@@ -44,12 +44,7 @@ impl Journal {
         // By the writer, once it stands in the file: whoever asked may be gone by then.
         let then = move |(_, name, items): &(Resent, String, Vec<Item>)| {
             let mut state = shared.lock();
-            let withdrawn = &state.withdrawn;
-            let is_gone = |item: &Item| {
-                let said = item.session.as_ref().and_then(|session| withdrawn.get(session));
-                said.is_some_and(|said| said.seq != item.seq)
-            };
-            let wanted: Vec<Item> = items.iter().filter(|item| !is_gone(item)).cloned().collect();
+            let wanted: Vec<Item> = items.iter().filter(|item| !state.is_gone(item)).cloned().collect();
             if let Some(lane) = state.lanes.iter_mut().find(|lane| *lane.route.sink == **name) {
                 for item in wanted {
                     lane.outbox.revive(item);

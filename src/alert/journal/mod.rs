@@ -41,7 +41,7 @@ pub use letters::{AT_ONCE, Resent, forget_sink_in, resend_in};
 pub use outbox::{Done, Failure, FailureKind, Item, Next, Outbox};
 pub use purge::{Cutoffs, Purged, purge};
 pub use queue::Route;
-pub use reader::{AlertFilter, Reader, SessionFilter};
+pub use reader::{AlertFilter, Reader};
 pub use tokens::{create_token, hash_of, revoke_token};
 pub use types::{
     AlertRow, Audit, ConsentRecord, DeadLetter, Delivery, DeliveryState, Feedback, FeedbackVerdict, JournalError,

@@ -221,6 +221,12 @@ impl State {
         self.handed = last;
     }
 
+    /// Whether an item is of a session that was withdrawn since, and not the word of that.
+    pub(super) fn is_gone(&self, item: &Item) -> bool {
+        let said = item.session.as_ref().and_then(|session| self.withdrawn.get(session));
+        said.is_some_and(|said| said.seq != item.seq)
+    }
+
     /// Takes out of memory what is there of a session; its numbers, and the sinks that may have got something.
     pub(super) fn forget(&mut self, session: &str) -> (Vec<u64>, Vec<String>) {
         let gone = |entry: &Entry| {

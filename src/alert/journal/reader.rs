@@ -12,7 +12,7 @@ use super::rows::{deliveries, int, items, number, receipt, session_row, text, to
 use super::store::{self, time};
 use super::types::{
     AlertRow, Audit, DeadLetter, DeliveryState, Feedback, FeedbackVerdict, JournalError, Receipt, SessionRow,
-    SessionState, SinkState, Token,
+    SinkState, Token,
 };
 
 /// Connections that are kept open for the next reader.
@@ -30,13 +30,6 @@ impl std::fmt::Debug for Reader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Reader").field("path", &self.path).finish_non_exhaustive()
     }
-}
-
-/// Which sessions.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SessionFilter {
-    /// Only those that stand so.
-    pub state: Option<SessionState>,
 }
 
 /// Which alerts.
@@ -83,19 +76,11 @@ impl Reader {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn sessions(
-        &self,
-        filter: SessionFilter,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<SessionRow>, JournalError> {
+    pub fn sessions(&self, after: Option<&str>, limit: usize) -> Result<Vec<SessionRow>, JournalError> {
         self.with(|db| {
-            db.prepare_cached(
-                "SELECT * FROM session WHERE state = ifnull(?1, state) AND (?2 IS NULL OR id < ?2)
-                 ORDER BY id DESC LIMIT ?3",
-            )?
-            .query_map(params![filter.state.map(SessionState::as_str), after, int(limit)], session_row)?
-            .collect()
+            db.prepare_cached("SELECT * FROM session WHERE ?1 IS NULL OR id < ?1 ORDER BY id DESC LIMIT ?2")?
+                .query_map(params![after, int(limit)], session_row)?
+                .collect()
         })
     }
 

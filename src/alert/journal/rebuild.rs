@@ -235,10 +235,7 @@ impl Recorded {
         };
         let outcome = match (outcome, reason) {
             ("judged", _) | ("lost", "all_abstained") => Outcome::Votes(data.votes.into_iter().map(vote).collect()),
-            ("skipped", "early_stop") => {
-                let not_asked = |judge: &Arc<str>| Vote::new(Arc::clone(judge), Answer::NotAsked);
-                Outcome::Votes(self.settings.judges.iter().map(not_asked).collect())
-            }
+            ("skipped", "early_stop") => self.settings.unasked(),
             ("skipped", "paused") => Outcome::Skipped(SkipReason::Paused),
             ("skipped", _) => Outcome::Skipped(SkipReason::Gate(GateSkip {
                 require: GateRequire::None,

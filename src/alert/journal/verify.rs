@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::rebuild::{RebuildError, Recorded};
 use super::rows::unsigned;
 use super::types::JournalError;
-use super::{DeliveryState, Reader, SessionFilter, SessionState};
+use super::{DeliveryState, Reader, SessionState};
 
 /// What was found.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -94,7 +94,7 @@ pub fn verify(reader: &Reader) -> Result<Report, JournalError> {
     })?;
     let mut after: Option<String> = None;
     loop {
-        let page = reader.sessions(SessionFilter::default(), after.as_deref(), 100)?;
+        let page = reader.sessions(after.as_deref(), 100)?;
         let Some(last) = page.last() else { break };
         after = Some(last.id.clone());
         for session in &page {

@@ -45,27 +45,31 @@ impl Journal {
                 taken.told.into_iter().next().unwrap_or_else(|| unreachable!("the session was not withdrawn before"))
             });
             let (holes, may_have) = state.forget(session);
-            let (of, shared) = (session.to_owned(), Arc::clone(&self.handle.shared));
+            let (of, shared, seq) = (session.to_owned(), Arc::clone(&self.handle.shared), said.seq);
             let work = move |db: &rusqlite::Connection| {
                 for number in &holes {
                     store::hole(db, *number, *number, "withdrawn", now)?;
                 }
                 let told = store::withdraw(db, &of, &may_have, now)?;
                 if told.is_new {
-                    store::tell_withdrawal(db, said.seq, &told.receipt)?;
-                    hand(&shared, &said, &told.receipt);
+                    store::tell_withdrawal(db, seq, &told.receipt)?;
                 }
-                Ok(told.receipt)
+                Ok((told.receipt, told.is_new))
             };
-            let call = Call { keep: true, folds: true, ..Call::new(work, Some(reply)) };
+            let then = move |(receipt, is_new): &(Receipt, bool)| {
+                if *is_new {
+                    hand(&shared, &said, receipt);
+                }
+            };
+            let call = Call { then: Some(Box::new(then)), keep: true, folds: true, ..Call::new(work, Some(reply)) };
             state.jobs.push_back(Job::Work(Box::new(call)));
         }
         self.shared().work.notify_one();
-        wait(done).await
+        wait(done).await.map(|(receipt, _)| receipt)
     }
 }
 
-/// Into the outboxes of those who have to hear it. Should the transaction fail after this, it is told twice, with one id.
+/// Into the outboxes of those who have to hear it.
 fn hand(shared: &Shared, said: &Entry, receipt: &Receipt) {
     let mut state = shared.lock();
     for lane in state.lanes.iter_mut().filter(|lane| receipt.receivers_told.iter().any(|to| **to == *lane.route.sink)) {

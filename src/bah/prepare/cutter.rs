@@ -176,10 +176,7 @@ impl VideoCutter {
 
     /// No more will come of this stream.
     pub fn stream_ended(&mut self, stream: Stream) -> Result<(), VideoFault> {
-        match stream {
-            Stream::Audio => self.ended.audio = true,
-            Stream::Video => self.ended.video = true,
-        }
+        self.ended.set(stream);
         self.close(false)
     }
 

@@ -16,6 +16,7 @@ use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
 use super::clock::{LipSync, RtpTime};
 use super::offer::{Offer, Payload};
 use super::{Counters, WhipError};
+use crate::config::redact::clean_message;
 use crate::source::{Codec, FeedSender, Pushed, Taken};
 use crate::time::MediaTime;
 use crate::window::Stream;
@@ -82,9 +83,7 @@ impl Peer {
         feed: FeedSender,
         counters: Arc<Counters>,
     ) -> Result<(Self, String), WhipError> {
-        let wrong = |error: &dyn std::fmt::Display| {
-            WhipError::Sdp(error.to_string().chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect())
-        };
+        let wrong = |error: &dyn std::fmt::Display| WhipError::Sdp(clean_message(&error.to_string(), None, 200));
         let answer = || {
             let parsed = SdpOffer::from_sdp_string(&offer.reduced).map_err(|error| wrong(&error))?;
             let mut rtc = config(offer).build(now);
