@@ -3,7 +3,7 @@
 #
 #   scripts/faults.sh            all cases
 #   scripts/faults.sh 1 14a      these
-#   RECORD=1 scripts/faults.sh   and the scorecard into docs/reliability.md
+#   RECORD=1 scripts/faults.sh   all cases, and the scorecard into docs/reliability.md
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export RUST_BACKTRACE=0
@@ -16,9 +16,16 @@ failed=0
 if [ $# -eq 0 ]; then
     run faults:: -- --skip faults::case::scorecard --skip case_23 || failed=1
 else
-    for case in "$@"; do run "case_${case}_" -- || failed=1; done
+    for case in "$@"; do
+        run "case_${case}_" -- || failed=1
+        compgen -G "$target/tmp/faults/*case_${case}_*.json" >/dev/null || {
+            echo "faults: there is no case $case" >&2
+            failed=1
+        }
+    done
 fi
-if [ -n "${RECORD-}" ]; then export AHWATCH_RECORD=1; fi
+# Only of all cases: a part would replace the whole.
+if [ -n "${RECORD-}" ] && [ $# -eq 0 ]; then export AHWATCH_RECORD=1; fi
 if [ $# -eq 0 ]; then
     run faults::case::scorecard -- --exact || failed=1
 else

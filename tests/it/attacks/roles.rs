@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use crate::kit::service::Service;
+use crate::kit::service::{Service, forged};
 
 /// Who may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,8 +148,7 @@ fn every_route_lets_in_whom_it_is_for_and_nobody_else() {
     let service = Service::start_so("requests_per_second = 10000\nmax_sessions = 4096", "");
     let tokens: BTreeMap<_, _> = ["viewer", "operator", "admin"].map(|role| (role, service.token(role, role))).into();
     let (operator, admin) = (&tokens["operator"], &tokens["admin"]);
-    let other = if admin.ends_with('A') { 'B' } else { 'A' };
-    let forged = format!("{}{other}", &admin[..admin.len() - 1]);
+    let forged = forged(admin);
     for (method, path, may) in ROUTES {
         for caller in CALLERS {
             // Who may changes what is asked about, so each has a session of their own.
@@ -232,8 +231,7 @@ fn the_table_is_of_all_routes_there_are() {
 fn whoever_tries_tokens_is_slowed_down_and_no_token_is_kept() {
     let service = Service::start_so("requests_per_second = 3", "");
     let admin = service.token("root", "admin");
-    let other = if admin.ends_with('A') { 'B' } else { 'A' };
-    let forged = format!("{}{other}", &admin[..admin.len() - 1]);
+    let forged = forged(&admin);
     let guess = || service.get("/v1/me", &forged);
     let answers: Vec<_> = (0..60).map(|_| guess()).collect();
     let of = |status: u16| answers.iter().filter(|answer| answer.status == status).count();

@@ -38,7 +38,7 @@ impl<'a> After<'a> {
     pub fn serve(service: &Service, token: &str, endpoints: &'a [&'a Endpoint]) -> Self {
         let exported = service.command(&["journal", "export"]).expect_code(0);
         let verified = service.command(&["journal", "verify", "--json"]);
-        let journal = serde_json::from_str(&verified.stdout).ok();
+        let journal = Some(serde_json::from_str(&verified.stdout).expect("what journal verify says"));
         let texts = vec![
             ("stdout", service.run.stdout().into_bytes()),
             ("stderr", service.run.stderr().into_bytes()),
@@ -72,12 +72,12 @@ impl<'a> After<'a> {
         }
         let mut alerts = String::new();
         if let Some(journal) = &self.journal {
-            let problems = journal["problems"].as_array().map_or(0, Vec::len);
+            let problems = journal["problems"].as_array().expect("problems").len();
             if problems > 0 {
                 wrong.push(format!("the journal: {}", journal["problems"]));
             }
-            for sink in journal["sinks"].as_array().into_iter().flatten() {
-                let count = |key: &str| sink[key].as_u64().unwrap_or_default();
+            for sink in journal["sinks"].as_array().expect("sinks") {
+                let count = |key: &str| sink[key].as_u64().expect(key);
                 let [all, delivered, pending, dead] = ["alerts", "delivered", "pending", "dead"].map(count);
                 alerts = format!("{alerts}, {all} alerts = {delivered} delivered + {pending} pending + {dead} dead");
                 if all != delivered + pending + dead {
@@ -149,7 +149,11 @@ impl<'a> After<'a> {
 
     fn whole(&self, source: &str, wrong: &mut Vec<String>) {
         let address = format!("/ahwatch/{source}");
-        for event in self.events.iter().filter(|event| event["source"] == address.as_str()) {
+        let own = || self.events.iter().filter(|event| event["source"] == address.as_str());
+        if !own().any(|event| event["type"] == "ah.window.judged.v1") {
+            wrong.push(format!("{source}: no window of it was judged"));
+        }
+        for event in own() {
             let (kind, reason) = (&event["type"], &event["data"]["reason"]);
             let lost = kind == "ah.window.lost.v1" && reason != "tail";
             if lost || kind == "ah.window.dropped.v1" {

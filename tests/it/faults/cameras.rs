@@ -107,10 +107,9 @@ fn whole_window(scene: &mut Scene, name: &str, continuity: u64, back: Instant) -
     back.elapsed()
 }
 
-#[test]
-#[ignore = "make faults"]
-fn case_1_reset_in_mid_picture() {
-    let mut case = Case::begin("1", "RTSP connection reset in mid-picture, three times");
+/// Watches a camera that wants a password, `shaky`, through a network that can break, and `calm`, which nothing happens to, from when
+/// both were judged.
+fn shaky_beside_calm() -> (Proxy, Scene, [Camera; 2]) {
     let secrets = Secrets::new();
     let (password, calm) = (secrets.take(), steady());
     let camera = guarded(&password, Show::live(&Recipe::new(3600.0)));
@@ -119,6 +118,14 @@ fn case_1_reset_in_mid_picture() {
     let mut scene = Scene::start(&sources, |run| run);
     scene.wait_for(JUDGED, "shaky", is_whole);
     scene.wait_for(JUDGED, "calm", is_whole);
+    (network, scene, [camera, calm])
+}
+
+#[test]
+#[ignore = "make faults"]
+fn case_1_reset_in_mid_picture() {
+    let mut case = Case::begin("1", "RTSP connection reset in mid-picture, three times");
+    let (network, mut scene, _cameras) = shaky_beside_calm();
     let (mut retry, mut whole) = (Duration::ZERO, Duration::ZERO);
     for round in 1..=3 {
         let before = network.connections();
@@ -132,10 +139,7 @@ fn case_1_reset_in_mid_picture() {
     case.within("from then to a whole window, judged", WINDOW_AND_GROUP, whole);
     let (run, endpoint, held) = scene.end();
     case.exactly("times it was told as lost", 3, lost_and_restored(&run, "shaky"));
-    let judges = [&endpoint];
-    let mut after = After::watch(&run, &judges);
-    (after.whole, after.memory) = (&["calm"], Some((held, 300)));
-    after.check(&mut case);
+    After { whole: &["calm"], memory: Some((held, 300)), ..After::watch(&run, &[&endpoint]) }.check(&mut case);
     case.end();
 }
 
@@ -153,14 +157,7 @@ fn lost_and_restored(run: &Finished, name: &str) -> u64 {
 #[ignore = "make faults"]
 fn case_2_silent_with_its_connection_open() {
     let mut case = Case::begin("2", "camera silent, connection open: it alone, then all of its network");
-    let secrets = Secrets::new();
-    let (password, calm) = (secrets.take(), steady());
-    let camera = guarded(&password, Show::live(&Recipe::new(3600.0)));
-    let network = Proxy::to(camera.port());
-    let sources = source("shaky", &at(network.port(), &password), "") + &source("calm", &calm.url("/live"), "");
-    let mut scene = Scene::start(&sources, |run| run);
-    scene.wait_for(JUDGED, "shaky", is_whole);
-    scene.wait_for(JUDGED, "calm", is_whole);
+    let (network, mut scene, _cameras) = shaky_beside_calm();
     for (round, mode) in [(1usize, Mode::HalfOpen), (2, Mode::Stall)] {
         let before = network.connections();
         let silent = Instant::now();
@@ -184,10 +181,7 @@ fn case_2_silent_with_its_connection_open() {
     }
     let (run, endpoint, held) = scene.end();
     case.exactly("times it was told as lost", 2, lost_and_restored(&run, "shaky"));
-    let judges = [&endpoint];
-    let mut after = After::watch(&run, &judges);
-    (after.whole, after.memory) = (&["calm"], Some((held, 300)));
-    after.check(&mut case);
+    After { whole: &["calm"], memory: Some((held, 300)), ..After::watch(&run, &[&endpoint]) }.check(&mut case);
     case.end();
 }
 
@@ -259,10 +253,7 @@ fn case_3_refused_then_the_password_is_changed() {
     case.within("the new password is tried after", Duration::from_secs(1), picked - written);
     scene.wait_for(JUDGED, "guarded", is_whole);
     let (run, endpoint, held) = scene.end();
-    let judges = [&endpoint];
-    let mut after = After::watch(&run, &judges);
-    (after.whole, after.memory) = (&["calm"], Some((held, 300)));
-    after.check(&mut case);
+    After { whole: &["calm"], memory: Some((held, 300)), ..After::watch(&run, &[&endpoint]) }.check(&mut case);
     case.end();
 }
 
@@ -312,10 +303,7 @@ fn case_4_a_name_that_comes_and_moves() {
     case.exactly("connections to the new address", 1, there.connections() as u64);
     case.exactly("further connections to the old", 0, (here.connections() - before) as u64);
     let (run, endpoint, held) = scene.end();
-    let judges = [&endpoint];
-    let mut after = After::watch(&run, &judges);
-    (after.whole, after.memory) = (&["calm"], Some((held, 300)));
-    after.check(&mut case);
+    After { whole: &["calm"], memory: Some((held, 300)), ..After::watch(&run, &[&endpoint]) }.check(&mut case);
     case.end();
 }
 
@@ -377,10 +365,7 @@ fn case_10_no_sound_frozen_and_black() {
         );
     }
     let (run, endpoint, held) = scene.end();
-    let judges = [&endpoint];
-    let mut after = After::watch(&run, &judges);
-    after.memory = Some((held, 400));
-    after.check(&mut case);
+    After { memory: Some((held, 400)), ..After::watch(&run, &[&endpoint]) }.check(&mut case);
     case.end();
 }
 
@@ -414,9 +399,6 @@ fn case_12_sixty_four_at_once() {
     );
     let (run, endpoint, held) = scene.end();
     case.exactly("sessions ended in order", 64, run.events_of("ah.session.ended.v1").len() as u64);
-    let judges = [&endpoint];
-    let mut after = After::watch(&run, &judges);
-    after.memory = Some((held, 1500));
-    after.check(&mut case);
+    After { memory: Some((held, 1500)), ..After::watch(&run, &[&endpoint]) }.check(&mut case);
     case.end();
 }

@@ -15,7 +15,7 @@ use crate::journal::receiver::Receiver;
 use crate::kit::endpoint::{Endpoint, Judge, Needs};
 use crate::kit::media::Recipe;
 use crate::kit::rtsp::{Camera, Show};
-use crate::kit::run::Run;
+use crate::kit::run::{Run, program};
 use crate::kit::service::{Reader, Service};
 use crate::kit::wait_until;
 
@@ -88,7 +88,8 @@ fn start(dir: &Path, endpoint: &Endpoint, camera: &str, receiver: &Receiver) -> 
         receiver.sink("desk"),
     );
     // A file that may not grow is an error to be told, and no signal that ends the program.
-    let program = ["-c", "trap '' XFSZ; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_ahwatch")];
+    let ahwatch = program();
+    let program = ["-c", "trap '' XFSZ; exec \"$@\"", "sh", &ahwatch];
     let run = |args: [&str; 3]| Secrets::plant(Run::program("sh", program.iter().chain(&args))).env("HOOK", SECRET);
     let service = Service::start_by(dir, &text, run);
     let token = service.token("op", "admin");

@@ -16,7 +16,7 @@ use crate::books::nanos;
 use crate::kit::endpoint::{Endpoint, Judge, Mode};
 use crate::kit::media::Recipe;
 use crate::kit::rtsp::{Camera, Show};
-use crate::kit::run::Run;
+use crate::kit::run::{Run, program};
 use crate::kit::service::Service;
 use crate::kit::wait_until;
 
@@ -105,7 +105,8 @@ fn case_22_sixty_four_descriptors() {
     let text =
         format!("[panel]\ncanary = false\n[window]\nwindow_secs = 2.0\n{}", judge("v1", &endpoint.base_url(), ""));
     let limited = format!("--nofile={MOST}:{MOST}");
-    let program = [limited.as_str(), env!("CARGO_BIN_EXE_ahwatch")];
+    let ahwatch = program();
+    let program = [limited.as_str(), &ahwatch];
     let run = |args: [&str; 3]| Secrets::plant(Run::program("prlimit", program.iter().chain(&args)));
     let service = Service::start_by(dir.path(), &text, run);
     let token = service.token("op", "admin");

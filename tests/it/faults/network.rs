@@ -107,16 +107,13 @@ fn case_5_loss_and_reordering_over_udp() {
             continuities.len() == 1 && (0..whole.len() as u64).all(|n| whole.contains(&n)),
         );
     }
-    let judges = [&endpoint];
-    let mut after = After::watch(&run, &judges);
-    (after.whole, after.memory) = (&["calm"], Some((held, 500)));
-    after.check(&mut case);
+    After { whole: &["calm"], memory: Some((held, 500)), ..After::watch(&run, &[&endpoint]) }.check(&mut case);
     case.end();
 }
 
 #[test]
 #[ignore = "make faults"]
-fn case_5b_a_slow_and_a_spoilt_connection() {
+fn case_5_a_slow_and_a_spoilt_connection() {
     let mut case = Case::begin("5", "RTSP over TCP: 400 ms late, in slices of 7 bytes, on 64 kB/s; bits turned");
     let secrets = Secrets::new();
     let (password, calm) = (secrets.take(), steady());
@@ -165,9 +162,6 @@ fn case_5b_a_slow_and_a_spoilt_connection() {
         &format!("{told} windows, 2 of them after"),
         told >= so_far + 2,
     );
-    let judges = [&endpoint];
-    let mut after = After::watch(&run, &judges);
-    (after.whole, after.memory) = (&["calm"], Some((held, 400)));
-    after.check(&mut case);
+    After { whole: &["calm"], memory: Some((held, 400)), ..After::watch(&run, &[&endpoint]) }.check(&mut case);
     case.end();
 }

@@ -113,7 +113,8 @@ fn one(client: TcpStream, target: u16, spoil: &Arc<Mutex<Spoil>>, seen: &Arc<Mut
         let _ = to_server.shutdown(Shutdown::Both);
     });
     down(&server, &client, spoil, &last);
-    let _ = client.shutdown(Shutdown::Both);
+    // Wakes the other thread and sends nothing: what ends the connection, in the way that was asked for, is the end of `client`.
+    let _ = client.shutdown(Shutdown::Read);
     let _ = up.join();
 }
 

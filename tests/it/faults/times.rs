@@ -68,7 +68,7 @@ fn windows(events: &[Value], name: &str) -> (BTreeMap<(u64, u64), (bool, i64, i6
 
 #[test]
 #[ignore = "make faults"]
-fn case_8a_timestamps_jump() {
+fn case_8_timestamps_jump() {
     let mut case = Case::begin("8", "RTP timestamps of a camera jump by -10 s, then by +1 h");
     let secrets = Secrets::new();
     let password = secrets.take();
@@ -94,10 +94,7 @@ fn case_8a_timestamps_jump() {
     case.row("the session's length", "within 4 s of the run", &of_run, wall - length < 4.0 && length < wall);
     let worst = endpoint.requests().iter().filter_map(out_of_step).fold(0.0, |worst: f64, secs| worst.max(secs.abs()));
     case.within("sound and pictures in a window apart", Duration::from_millis(100), Duration::from_secs_f64(worst));
-    let judges = [&endpoint];
-    let mut after = After::watch(&run, &judges);
-    after.memory = Some((held, 300));
-    after.check(&mut case);
+    After { memory: Some((held, 300)), ..After::watch(&run, &[&endpoint]) }.check(&mut case);
     case.end();
 }
 
@@ -116,7 +113,7 @@ impl Meddler for Wraps {
 
 #[test]
 #[ignore = "make faults"]
-fn case_8b_rtp_times_wrap() {
+fn case_8_rtp_times_wrap() {
     let mut case = Case::begin("8", "RTP times wrap at 2^32, of pictures and of sound");
     let secrets = Secrets::new();
     let password = secrets.take();
@@ -154,10 +151,7 @@ fn case_8b_rtp_times_wrap() {
     // The first block of sound may come after the first picture.
     let silent = silent.skip(1).fold(0.0, f64::max);
     case.row("sound missing in a later window", "at most 1 ms", &format!("{:.1} ms", silent * 1e3), silent <= 0.001);
-    let judges = [&endpoint];
-    let mut after = After::watch(&run, &judges);
-    (after.whole, after.memory) = (&["wrapping"], Some((held, 300)));
-    after.check(&mut case);
+    After { whole: &["wrapping"], memory: Some((held, 300)), ..After::watch(&run, &[&endpoint]) }.check(&mut case);
     case.end();
 }
 
@@ -216,10 +210,7 @@ fn case_11_the_wall_clock_is_set() {
     });
     case.exactly("windows missed, moved or not judged, of five", 0, missed.count() as u64);
     case.exactly("windows told twice", 0, twice as u64);
-    let judges = [&endpoint];
-    let mut after = After::watch(&run, &judges);
-    (after.whole, after.memory) = (&["camera"], Some((held, 300)));
-    after.check(&mut case);
+    After { whole: &["camera"], memory: Some((held, 300)), ..After::watch(&run, &[&endpoint]) }.check(&mut case);
     case.end();
 }
 

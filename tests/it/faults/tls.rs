@@ -22,7 +22,7 @@ use crate::journal::SECRET;
 use crate::kit::endpoint::{Endpoint, Judge};
 use crate::kit::media::Recipe;
 use crate::kit::rtsp::{Camera, Show};
-use crate::kit::run::{Run, ahwatch};
+use crate::kit::run::{Run, ahwatch, program};
 use crate::kit::service::Service;
 use crate::kit::wait_until;
 
@@ -224,8 +224,8 @@ fn case_21_cameras() {
         // On a system that trusts the good authority, where there may be such a system.
         let script = format!("mount --bind \"$0\" {TRUSTED} && exec \"$@\"");
         let ca = dir.path().join("ca.pem");
-        let own =
-            ["--map-root-user", "--mount", "sh", "-c", &script, ca.to_str().unwrap(), env!("CARGO_BIN_EXE_ahwatch")];
+        let ahwatch_at = program();
+        let own = ["--map-root-user", "--mount", "sh", "-c", &script, ca.to_str().unwrap(), &ahwatch_at];
         let run = if own_mounts { Run::program("unshare", own.iter().chain(&args)) } else { ahwatch(args) };
         let run = Secrets::plant(run).finish(Duration::from_secs(60)).expect_code(1);
         let why = run.stderr.lines().find(|line| line.contains("certificate")).unwrap_or_default().to_owned();

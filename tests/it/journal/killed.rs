@@ -66,6 +66,29 @@ fn run_and_kill(dir: &Path, round: u32, life: Duration) -> Vec<String> {
     reader.join().unwrap()
 }
 
+/// Every alert that was acknowledged stands in this journal, delivered or about to be.
+#[track_caller]
+pub fn none_is_lost(journal: &Path, acknowledged: &BTreeSet<String>, after: &str) {
+    let Ok(reader) = Reader::open(journal) else {
+        assert!(acknowledged.is_empty(), "the journal is gone after {after}");
+        return;
+    };
+    let all = AlertFilter { limit: usize::MAX, ..AlertFilter::default() };
+    let there: BTreeMap<String, DeliveryState> = reader
+        .alerts(all)
+        .unwrap()
+        .into_iter()
+        .map(|row| {
+            let event: serde_json::Value = serde_json::from_str(&row.json).unwrap();
+            (event["id"].as_str().unwrap().to_owned(), row.deliveries[0].state)
+        })
+        .collect();
+    for id in acknowledged {
+        let state = there.get(id).unwrap_or_else(|| panic!("{id} is lost after {after}"));
+        assert!(matches!(state, DeliveryState::Delivered | DeliveryState::Pending), "{id}: {state}");
+    }
+}
+
 async fn killed(times: u32) {
     let dir = tempfile::tempdir().unwrap();
     // A receiver that takes most, and sometimes takes what it answers badly.
@@ -80,24 +103,7 @@ async fn killed(times: u32) {
         let path = dir.path().to_owned();
         let new = tokio::task::spawn_blocking(move || run_and_kill(&path, round, life)).await.unwrap();
         acknowledged.extend(new);
-        let Ok(reader) = Reader::open(&dir.path().join("j.db")) else {
-            assert!(acknowledged.is_empty(), "the file is gone");
-            continue;
-        };
-        let all = AlertFilter { limit: usize::MAX, ..AlertFilter::default() };
-        let there: BTreeMap<String, DeliveryState> = reader
-            .alerts(all)
-            .unwrap()
-            .into_iter()
-            .map(|row| {
-                let event: serde_json::Value = serde_json::from_str(&row.json).unwrap();
-                (event["id"].as_str().unwrap().to_owned(), row.deliveries[0].state)
-            })
-            .collect();
-        for id in &acknowledged {
-            let state = there.get(id).unwrap_or_else(|| panic!("{id} is lost after round {round}"));
-            assert!(matches!(state, DeliveryState::Delivered | DeliveryState::Pending), "{id}: {state}");
-        }
+        none_is_lost(&dir.path().join("j.db"), &acknowledged, &format!("round {round}"));
     }
     assert!(acknowledged.len() > 10, "{} alerts", acknowledged.len());
 

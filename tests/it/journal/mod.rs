@@ -2,7 +2,7 @@
 
 pub mod broker;
 mod cli;
-mod killed;
+pub mod killed;
 pub mod receiver;
 mod webhook;
 

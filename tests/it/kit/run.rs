@@ -13,10 +13,14 @@ use serde_json::Value;
 /// A command line to be run: start from [`ahwatch`].
 pub struct Run(Command);
 
-/// `ahwatch` with these arguments: the one that was built with the tests, or the one that `AHWATCH_BIN` names.
+/// The program: the one that was built with the tests, or the one that `AHWATCH_BIN` names.
+pub fn program() -> String {
+    std::env::var("AHWATCH_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_ahwatch").to_owned())
+}
+
+/// `ahwatch` with these arguments.
 pub fn ahwatch<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Run {
-    let named = std::env::var("AHWATCH_BIN");
-    Run::program(named.as_deref().unwrap_or(env!("CARGO_BIN_EXE_ahwatch")), args)
+    Run::program(&program(), args)
 }
 
 /// What a finished program left.

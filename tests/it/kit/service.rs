@@ -62,6 +62,12 @@ impl Answer {
     }
 }
 
+/// Another token than this, and of its form.
+pub fn forged(token: &str) -> String {
+    let other = if token.ends_with('A') { 'B' } else { 'A' };
+    format!("{}{other}", &token[..token.len() - 1])
+}
+
 /// An event of a stream.
 #[derive(Clone, Debug)]
 pub struct Told {
