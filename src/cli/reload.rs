@@ -1,25 +1,15 @@
 //! Reads the configuration again while the program runs: at SIGHUP, and when one of its files has changed.
 
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
-use crate::config::Config;
+use crate::config::{Config, Watched};
 
-/// How often files are looked at. A change counts once it has stood still for so long, so that none is read half-written.
+/// How often files are looked at.
 const LOOK: Duration = Duration::from_millis(250);
-
-/// What tells that a file is another than before. None: it is not there.
-type Stamp = Vec<Option<(SystemTime, u64)>>;
-
-fn stamp(files: &[PathBuf]) -> Stamp {
-    files
-        .iter()
-        .map(|file| std::fs::metadata(file).ok().and_then(|meta| Some((meta.modified().ok()?, meta.len()))))
-        .collect()
-}
 
 /// Hands on each new configuration, for as long as somebody takes them. `read` reads and checks all of it; what it does not
 /// take is told once, and nothing changes.
@@ -32,7 +22,7 @@ pub(super) async fn reload(
 ) {
     let mut ticks = tokio::time::interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut known, mut seen) = (stamp(files), stamp(files));
+    let mut watched = Watched::new(files.to_vec());
     let mut listening = true;
     loop {
         let asked = tokio::select! {
@@ -42,13 +32,11 @@ pub(super) async fn reload(
             }
             _ = ticks.tick() => false,
         };
-        let now = stamp(files);
-        let changed = now != known && now == seen;
-        seen = now;
+        let changed = watched.changed();
         if !asked && !changed {
             continue;
         }
-        known.clone_from(&seen);
+        watched.taken();
         match read() {
             Ok(config) if config == current => {
                 if asked {

@@ -27,6 +27,7 @@ pub mod redact;
 mod server;
 mod sink;
 mod source;
+mod watched;
 
 pub use cameras::Cameras;
 pub use gate::{GateConfig, GateRequire, RawGate};
@@ -38,6 +39,7 @@ pub use raw::{ClipCodec, Medium, Profile, RawConfig, RawJudge, RawSession, RawSo
 pub use server::{Basis, BasisKind, Controller, Purpose, RawController, RawServer, ServerConfig};
 pub use sink::{EventClass, RawSink, Receiver, SinkConfig, SinkKind};
 pub use source::{Input, Leave, SourceConfig};
+pub use watched::Watched;
 
 use problem::Place;
 

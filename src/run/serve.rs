@@ -13,6 +13,7 @@
 #![allow(clippy::disallowed_methods, reason = "part of run.rs")]
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -24,8 +25,8 @@ use tower_governor::GovernorLayer;
 use tower_governor::governor::GovernorConfigBuilder;
 
 use super::{Outcome, RunError, Sinks, control, run_controlled};
-use crate::config::Config;
-use crate::server::connection::Acceptor;
+use crate::config::{Config, Watched};
+use crate::server::connection::{Acceptor, hurry};
 use crate::server::limit::{ByAddress, too_fast};
 use crate::server::{Service, router};
 use crate::time::wall;
@@ -40,6 +41,8 @@ const LAST_REQUESTS: Duration = Duration::from_secs(3);
 const LAST_EVENTS: Duration = Duration::from_secs(1);
 /// Between two looks at sessions that nobody began, and at limits of addresses that are quiet.
 const TIDY: Duration = Duration::from_secs(30);
+/// How often the certificate is looked at. Both of its files are usually replaced within a moment.
+const LOOK: Duration = Duration::from_secs(1);
 /// Seconds' worth of requests that an address may make at once.
 const BURST: u32 = 10;
 
@@ -129,6 +132,9 @@ pub async fn serve(
         .finish();
     let limit = Arc::new(limit.ok_or(ServeError::Limit)?);
     let app = router(Arc::clone(&service)).layer(GovernorLayer::new(Arc::clone(&limit)).error_handler(too_fast));
+    if let (Some(tls), Some((cert, key))) = (&tls, &server.tls) {
+        tasks.spawn(renew(tls.clone(), cert.clone(), key.clone()));
+    }
     let mut answering = tokio::spawn(listen(listener, tls, handle.clone(), app));
     tasks.spawn(tidy(Arc::clone(&service), move || limit.limiter().retain_recent()));
     let _ = listening.send(Listening { api: address, public_url, media: whip.addresses().to_vec() });
@@ -174,16 +180,43 @@ async fn listen(
     let app = app.into_make_service_with_connect_info::<SocketAddr>();
     let served = match tls {
         Some(tls) => match axum_server::from_tcp_rustls(listener, tls) {
-            Ok(server) => server.map(|tls| tls.acceptor(Acceptor)).handle(handle).serve(app).await,
+            Ok(mut server) => {
+                hurry(server.http_builder());
+                server.map(|tls| tls.acceptor(Acceptor)).handle(handle).serve(app).await
+            }
             Err(error) => Err(error),
         },
         None => match axum_server::from_tcp(listener) {
-            Ok(server) => server.acceptor(Acceptor).handle(handle).serve(app).await,
+            Ok(mut server) => {
+                hurry(server.http_builder());
+                server.acceptor(Acceptor).handle(handle).serve(app).await
+            }
             Err(error) => Err(error),
         },
     };
     if let Err(error) = served {
         tracing::error!("the API no longer answers: {error}");
+    }
+}
+
+/// Takes a renewed certificate without a restart. What cannot be used is told, and the one there is stays.
+async fn renew(tls: RustlsConfig, cert: PathBuf, key: PathBuf) {
+    let mut watched = Watched::new(vec![cert.clone(), key.clone()]);
+    let mut ticks = tokio::time::interval(LOOK);
+    loop {
+        ticks.tick().await;
+        if !watched.changed() {
+            continue;
+        }
+        match crate::server::tls::read(&cert, &key).await {
+            Ok(new) => {
+                tls.reload_from_config(new.get_inner());
+                tracing::warn!("the certificate was read again, and holds for new connections: {}", cert.display());
+            }
+            Err(error) => {
+                tracing::error!("the certificate has changed and was not taken; the one there was stays: {error}");
+            }
+        }
     }
 }
 

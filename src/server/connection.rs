@@ -1,4 +1,4 @@
-//! Connections of the service: small answers go out at once, and one whose other end takes nothing is closed.
+//! Connections of the service: small answers go out at once, and one whose other end takes nothing, or asks nothing, is closed.
 //!
 //! What waits for a slow reader is bounded, but a reader that stands still would hold its connection, and what is in it, for as
 //! long as it likes: HTTP asks for nothing more to send before what was sent is taken.
@@ -10,12 +10,26 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum_server::accept::Accept;
+use hyper_util::rt::TokioTimer;
+use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 /// The other end may take nothing for so long.
 pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Nothing may come and nothing go for so long. Streams of events say something each 15 s.
+pub const IDLE: Duration = Duration::from_secs(40);
+
+/// The head of a request has so long to come, and then its body.
+pub const SLOWEST: Duration = Duration::from_secs(10);
+
+/// Who opens a connection has to ask something in time, and has to be there still where it waits for an answer.
+pub fn hurry<E>(connections: &mut Builder<E>) {
+    connections.http1().timer(TokioTimer::new()).header_read_timeout(SLOWEST);
+    connections.http2().timer(TokioTimer::new()).keep_alive_interval(SLOWEST).keep_alive_timeout(SLOWEST);
+}
 
 /// Makes a [`Connection`] of each that is accepted, as long as there is room for more.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,22 +45,31 @@ impl<S> Accept<TcpStream, S> for Acceptor {
             return std::future::ready(Err(io::ErrorKind::QuotaExceeded.into()));
         }
         // Else an event waits until the one before it is acknowledged, 40 ms on many systems.
-        std::future::ready(stream.set_nodelay(true).map(|()| (Connection { stream, stalled: None }, service)))
+        let idle = Box::pin(tokio::time::sleep(IDLE));
+        std::future::ready(stream.set_nodelay(true).map(|()| (Connection { stream, stalled: None, idle }, service)))
     }
 }
 
-/// A TCP connection that ends with an error, and is reset, once nothing could be written for [`PATIENCE`].
+/// A TCP connection that ends with an error once nothing could be written for [`PATIENCE`], which resets it, or nothing was read or
+/// written for [`IDLE`].
 #[derive(Debug)]
 pub struct Connection {
     stream: TcpStream,
     /// Since something could not be written: until when it is waited.
     stalled: Option<Pin<Box<Sleep>>>,
+    /// Until when something has to come or go.
+    idle: Pin<Box<Sleep>>,
 }
 
 impl Connection {
+    fn moved(&mut self) {
+        self.idle.as_mut().reset(Instant::now() + IDLE);
+    }
+
     fn written(&mut self, poll: Poll<io::Result<usize>>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if poll.is_ready() {
             self.stalled = None;
+            self.moved();
             return poll;
         }
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(PATIENCE)));
@@ -59,7 +82,14 @@ impl Connection {
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, into)
+        let poll = Pin::new(&mut self.stream).poll_read(cx, into);
+        if poll.is_ready() {
+            self.moved();
+            return poll;
+        }
+        // Before it knows which HTTP is spoken, the server waits for ever.
+        ready!(self.idle.as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "nothing comes and nothing goes")))
     }
 }
 
@@ -95,7 +125,6 @@ impl AsyncWrite for Connection {
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
-    use tokio::time::Instant;
 
     use super::*;
 
@@ -123,6 +152,35 @@ mod tests {
         // What came before may still be read; then it is over, not in good order.
         let mut rest = Vec::new();
         assert_eq!(client.read_to_end(&mut rest).await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_never_comes_to_the_end_of_a_request_is_cut() {
+        let app = axum::Router::new()
+            .route("/", axum::routing::post(async |body: String| body))
+            .layer(axum::middleware::from_fn(super::super::limit::take_body));
+        let soon = SLOWEST..SLOWEST * 2;
+        for (slowly, then, when) in [
+            ("", "", IDLE..IDLE * 2),
+            ("PRI * HT", "", IDLE..IDLE * 2),
+            ("POST / HTTP/1.1\r\nhost: a\r\nx-slow: ", "", soon.clone()),
+            ("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nab", "HTTP/1.1 408 ", soon.clone()),
+            ("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nab", "HTTP/1.1 200 ", soon.clone()),
+        ] {
+            let (mut client, server) = pair().await;
+            let mut builder = Builder::new(hyper_util::rt::TokioExecutor::new());
+            hurry(&mut builder);
+            let service = hyper_util::service::TowerToHyperService::new(app.clone());
+            let io = hyper_util::rt::TokioIo::new(server);
+            client.write_all(slowly.as_bytes()).await.unwrap();
+            let began = Instant::now();
+            let mut told = String::new();
+            let (_, read) = tokio::join!(builder.serve_connection(io, service), client.read_to_string(&mut told));
+            drop(read); // it may be reset as well
+            assert!(told.starts_with(then) && (then.is_empty() == told.is_empty()), "{slowly:?}: {told:?}");
+            let took = began.elapsed();
+            assert!(when.contains(&took), "{slowly:?}: {took:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

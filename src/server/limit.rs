@@ -8,11 +8,13 @@ use axum::http::{Request, Response, header};
 use axum::middleware::Next;
 use axum::response::IntoResponse as _;
 use futures_util::StreamExt as _;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tower_governor::GovernorError;
 use tower_governor::key_extractor::KeyExtractor;
 
 use super::MOST_BODY;
 use super::auth::told_by_proxy;
+use super::connection::SLOWEST;
 use super::problem::Problem;
 
 /// Of a body that is too large, so much is read and thrown away, for so long.
@@ -36,15 +38,25 @@ impl KeyExtractor for ByAddress {
     }
 }
 
-/// Refuses a body that is said to be too large. It is taken off the line first, as far as that goes quickly: who is still
-/// sending when the connection is closed may never see the answer.
-pub async fn refuse_large(request: Request<Body>, next: Next) -> Response<Body> {
+/// Takes the body of a request off the line before anything else is done. What does not come whole in [`SLOWEST`] is refused, so that
+/// nobody holds a connection by sending a byte now and then; so is what is too large. That is taken off as well, as far as that
+/// goes quickly: who is still sending when the connection is closed may never see the answer.
+pub async fn take_body(request: Request<Body>, next: Next) -> Response<Body> {
     let length =
         request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    let (parts, body) = request.into_parts();
     if length.is_none_or(|length| length <= MOST_BODY) {
-        return next.run(request).await;
+        return match tokio::time::timeout(SLOWEST, Limited::new(body, MOST_BODY).collect()).await {
+            Ok(Ok(whole)) => next.run(Request::from_parts(parts, Body::from(whole.to_bytes()))).await,
+            Ok(Err(error)) if error.is::<LengthLimitError>() => too_large(),
+            Ok(Err(_)) => Problem::malformed("the body broke off; send the request again").into_response(),
+            Err(_) => {
+                let what = format!("the body did not come within {} s; send the request again", SLOWEST.as_secs());
+                Problem::slow(what).into_response()
+            }
+        };
     }
-    let mut body = request.into_body().into_data_stream();
+    let mut body = body.into_data_stream();
     let drain = async {
         let mut taken = 0;
         while taken <= MOST_DRAINED
@@ -54,6 +66,10 @@ pub async fn refuse_large(request: Request<Body>, next: Next) -> Response<Body> 
         }
     };
     let _ = tokio::time::timeout(DRAIN, drain).await;
+    too_large()
+}
+
+fn too_large() -> Response<Body> {
     Problem::too_large(format!("a body has at most {MOST_BODY} bytes")).into_response()
 }
 

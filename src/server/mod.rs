@@ -378,7 +378,7 @@ pub fn router(service: Arc<Service>) -> Router {
     })
     .with_state(service)
     .layer(DefaultBodyLimit::max(MOST_BODY))
-    .layer(axum::middleware::from_fn(limit::refuse_large))
+    .layer(axum::middleware::from_fn(limit::take_body))
     .layer(CatchPanicLayer::custom(|_| {
         axum::response::IntoResponse::into_response(Problem::internal("the request broke off; the log says why"))
     }))

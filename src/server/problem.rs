@@ -70,6 +70,8 @@ impl Problem {
         too_large PAYLOAD_TOO_LARGE "too-large" "The body is too large";
         /// The body is of another media type.
         media_type UNSUPPORTED_MEDIA_TYPE "media-type" "Another media type is needed";
+        /// It did not come to its end in time.
+        slow REQUEST_TIMEOUT "slow" "The request came too slowly";
         /// A precondition failed.
         precondition PRECONDITION_FAILED "precondition" "A precondition failed";
         /// Too many requests, or sessions.

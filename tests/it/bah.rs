@@ -1,9 +1,9 @@
 //! `ahwatch bah` on the invented dataset, as a user runs it.
 
 mod canary;
-mod eval;
+pub mod eval;
 mod inspect;
-mod prepare;
+pub mod prepare;
 mod train;
 
 use std::path::Path;

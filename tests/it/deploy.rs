@@ -399,8 +399,14 @@ fn the_container_has_the_packages_of_the_setup() {
 }
 
 #[test]
-fn the_unit_is_one_that_systemd_takes() {
-    let unit = text("deploy/ahwatch/ahwatch.service");
+fn the_units_are_ones_that_systemd_takes() {
+    for name in ["ahwatch.service", "ahwatch-serve.service"] {
+        the_unit_is_one_that_systemd_takes(name);
+    }
+}
+
+fn the_unit_is_one_that_systemd_takes(name: &str) {
+    let unit = text(&format!("deploy/ahwatch/{name}"));
     // The program and its ONNX Runtime go where the container has them too.
     let library = "ORT_DYLIB_PATH=/usr/local/lib/ahwatch/onnxruntime/libonnxruntime.so";
     assert!(unit.contains(library) && text("deploy/ahwatch/Dockerfile").contains(library));
@@ -412,7 +418,7 @@ fn the_unit_is_one_that_systemd_takes() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let copy = folder.path().join("ahwatch.service");
+    let copy = folder.path().join(name);
     let verify = |text: &str| {
         // It asks for the program to be there.
         std::fs::write(&copy, text.replace("/usr/local/bin/ahwatch", env!("CARGO_BIN_EXE_ahwatch"))).unwrap();

@@ -205,14 +205,28 @@ impl Journal {
         Ok(shown)
     }
 
-    /// Who is presented, if that is a token and not expired.
+    /// Who is presented, if that is a token that opens something at this time. One that has expired does not, but for the
+    /// participant who has consented in its session: withdrawing must be as easy as consenting was (GDPR Art. 7(3)), for as
+    /// long as anything is kept of it.
     ///
     /// # Errors
     /// The file cannot be read.
     pub async fn token(&self, presented: &str, now: Timestamp) -> Result<Option<Token>, JournalError> {
         let Some(hash) = hash_of(presented) else { return Ok(None) };
-        let token = self.reader().ask(move |reader| reader.token(&hash)).await?;
-        Ok(token.filter(|token| token.expires.is_none_or(|at| now < at)))
+        let found = move |reader: &Reader| {
+            let Some(token) = reader.token(&hash)? else { return Ok(None) };
+            let own = token.session.as_deref().filter(|_| token.role == Role::Participant);
+            let opens = token.expires.is_none_or(|at| now < at)
+                || match own {
+                    // A withdrawal takes the consent away; its receipt stays to be read.
+                    Some(session) => reader
+                        .session(session)?
+                        .is_some_and(|row| row.consent.is_some() || row.state == SessionState::Withdrawn),
+                    None => false,
+                };
+            Ok(opens.then_some(token))
+        };
+        self.reader().ask(found).await
     }
 
     /// All tokens, without what opens anything.

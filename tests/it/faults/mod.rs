@@ -18,6 +18,7 @@ mod disk;
 mod endpoints;
 mod hostile;
 mod kills;
+mod kills_offline;
 mod limits;
 mod network;
 mod relay;

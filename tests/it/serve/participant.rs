@@ -251,6 +251,25 @@ fn with_an_expired_or_anothers_token_nobody_joins() {
 }
 
 #[test]
+fn who_has_consented_can_still_stop_and_withdraw_when_their_link_is_older_than_it_was_valid() {
+    // Links are valid for 3.6 s.
+    let service = Service::start_so("requests_per_second = 10000\njoin_hours = 0.001", "");
+    let operator = service.token("op", "operator");
+    let [(id, token), (late, never)] = [invited(&service, &operator), invited(&service, &operator)];
+    let page = service.get("/v1/join", &token).ok().json();
+    let agreement = json!({ "text_version": page["text_version"], "language": "en" });
+    service.post(&format!("/v1/sessions/{id}/consent"), &token, &agreement).ok();
+    // Made after the other one, which so is over as well.
+    wait_until(LIMIT, "the links to expire", || (service.get("/v1/join", &never).status == 401).then_some(()));
+    service.post(&format!("/v1/sessions/{late}/consent"), &never, &agreement).refused(401);
+    service.get("/v1/join", &token).ok();
+    service.post(&format!("/v1/sessions/{late}/withdraw"), &token, &json!({})).refused(404);
+    let receipt = service.post(&format!("/v1/sessions/{id}/withdraw"), &token, &json!({})).ok().json();
+    assert_eq!(service.get(&format!("/v1/sessions/{id}/receipt"), &token).ok().json()["id"], receipt["id"]);
+    service.get("/v1/sessions", &token).refused(403);
+}
+
+#[test]
 fn one_session_more_than_there_may_be_is_told_to_wait() {
     let service = Service::start_so("max_sessions = 2", "");
     let operator = service.token("op", "operator");

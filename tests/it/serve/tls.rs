@@ -37,6 +37,24 @@ fn start(dir: &Path, server: &str) -> crate::kit::run::Run {
     ahwatch(["serve", "--config", "a.toml"]).dir(dir)
 }
 
+fn address(run: &mut Running) -> String {
+    run.wait_until(LIMIT, "it to listen", |run| {
+        run.stderr().lines().find_map(|line| line.strip_prefix("listening on ").map(str::to_owned))
+    })
+}
+
+/// What `/livez` says over a new connection to who trusts this authority alone.
+fn ask(at: &str, authority: &str) -> reqwest::Result<(reqwest::Version, String)> {
+    let port = at.rsplit(':').next().unwrap();
+    let trusted = reqwest::Certificate::from_pem(authority.as_bytes()).unwrap();
+    let client = reqwest::Client::builder().tls_certs_only([trusted]).build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let answer = client.get(format!("https://localhost:{port}/livez")).timeout(LIMIT).send().await?;
+        Ok((answer.version(), answer.text().await?))
+    })
+}
+
 const BOTH: &str = "tls_cert = \"cert.pem\"\ntls_key = \"key.pem\"";
 
 #[test]
@@ -46,22 +64,11 @@ fn https_answers_and_plain_http_gets_no_word_of_the_service() {
     std::fs::write(dir.path().join("cert.pem"), &made.cert).unwrap();
     std::fs::write(dir.path().join("key.pem"), &made.key).unwrap();
     let mut run: Running = start(dir.path(), BOTH).start();
-    let at = run.wait_until(LIMIT, "it to listen", |run| {
-        run.stderr().lines().find_map(|line| line.strip_prefix("listening on ").map(str::to_owned))
-    });
+    let at = address(&mut run);
     assert!(run.stderr().contains(&format!("dashboard  https://{at}/")), "{}", run.stderr());
-    let port = at.rsplit(':').next().unwrap();
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let ask = |authority: &str| {
-        let trusted = reqwest::Certificate::from_pem(authority.as_bytes()).unwrap();
-        let client = reqwest::Client::builder().tls_certs_only([trusted]).build().unwrap();
-        runtime.block_on(async {
-            let answer = client.get(format!("https://localhost:{port}/livez")).timeout(LIMIT).send().await?;
-            Ok::<_, reqwest::Error>((answer.version(), answer.text().await?))
-        })
-    };
-    assert_eq!(ask(&made.authority).unwrap(), (reqwest::Version::HTTP_2, "ok\n".to_owned()));
-    assert!(ask(&pair().authority).unwrap_err().is_connect(), "another authority is not trusted");
+    let well = (reqwest::Version::HTTP_2, "ok\n".to_owned());
+    assert_eq!(ask(&at, &made.authority).unwrap(), well);
+    assert!(ask(&at, &pair().authority).unwrap_err().is_connect(), "another authority is not trusted");
 
     for request in ["GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n", "GET /join/x HTTP/1.0\r\n\r\n", "\r\n"] {
         let mut plain = TcpStream::connect(&at).unwrap();
@@ -74,6 +81,34 @@ fn https_answers_and_plain_http_gets_no_word_of_the_service() {
         // At most a TLS alert (RFC 8446, 6): its type, two bytes of version, two of length, what is wrong in two.
         assert!(answer.is_empty() || (answer[0] == 21 && answer.len() == 7), "{:?}", String::from_utf8_lossy(&answer));
     }
+    run.signal("TERM");
+    run.finish(LIMIT).expect_code(0);
+}
+
+#[test]
+fn a_renewed_certificate_is_taken_while_it_runs_and_a_bad_one_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    // As certbot does: another file in its place.
+    let file = |name: &str, text: &str| {
+        std::fs::write(dir.path().join("new"), text).unwrap();
+        std::fs::rename(dir.path().join("new"), dir.path().join(name)).unwrap();
+    };
+    let (first, second) = (pair(), pair());
+    file("cert.pem", &first.cert);
+    file("key.pem", &first.key);
+    let mut run: Running = start(dir.path(), BOTH).start();
+    let at = address(&mut run);
+    ask(&at, &first.authority).unwrap();
+
+    file("key.pem", &second.key);
+    run.wait_until(LIMIT, "a word about the pair that is none", |run| {
+        run.stderr().contains("cannot be used together").then_some(())
+    });
+    ask(&at, &first.authority).unwrap();
+    file("cert.pem", &second.cert);
+    run.wait_until(LIMIT, "the new one", |_| ask(&at, &second.authority).ok());
+    assert!(ask(&at, &first.authority).unwrap_err().is_connect(), "the old one is shown no more");
+    assert!(run.stderr().contains("the certificate was read again"), "{}", run.stderr());
     run.signal("TERM");
     run.finish(LIMIT).expect_code(0);
 }
