@@ -10,6 +10,8 @@ export RUST_BACKTRACE=0
 target=${CARGO_TARGET_DIR:-target}
 rm -rf "$target/tmp/faults"
 cargo test --locked --all-features --test it --no-run
+# What libfaketime can be preloaded to (case 11).
+cargo build --locked --all-features --example plain_malloc
 # One case at a time: what is measured must not be another case's work.
 run() { cargo test -q --locked --all-features --test it "$@" --include-ignored --test-threads=1 --nocapture; }
 failed=0

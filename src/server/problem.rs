@@ -72,6 +72,8 @@ impl Problem {
         media_type UNSUPPORTED_MEDIA_TYPE "media-type" "Another media type is needed";
         /// It did not come to its end in time.
         slow REQUEST_TIMEOUT "slow" "The request came too slowly";
+        /// It has to say what it is about (RFC 6585).
+        unconditional PRECONDITION_REQUIRED "precondition-required" "A precondition is needed";
         /// A precondition failed.
         precondition PRECONDITION_FAILED "precondition" "A precondition failed";
         /// Too many requests, or sessions.

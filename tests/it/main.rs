@@ -8,6 +8,10 @@
     reason = "a matter of speed and of interfaces, which tests have none of"
 )]
 
+/// As the program has, since some tests play media in this process and look at what it keeps.
+#[global_allocator]
+static MEMORY: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 mod attacks;
 mod bah;
 mod books;

@@ -33,17 +33,17 @@ fn case_19_an_evaluation_is_killed_twenty_times() {
     let mut case = Case::begin("19", "kill -9 at 20 random moments in bah eval");
     let endpoint = endpoint();
     let place = place(&endpoint);
-    let (whole, broken) = (place.out("whole"), place.out("broken"));
+    let (whole, broken) = (place.out("a/run"), place.out("b/run"));
     place.eval(&dataset(), &whole, &["--no-canary"]).finish(LIMIT).expect_code(0);
     let all = endpoint.requests().len();
     endpoint.forget();
     // So slow that the kills find it at work; some are before its first question.
-    endpoint.set(Mode::Delay(Duration::from_millis(250)));
+    endpoint.set(Mode::Delay(Duration::from_millis(1500)));
     let mut random = Pcg64::seed_from_u64(19);
     let mut stood = BTreeSet::new();
     let mut kills = 0;
     for _ in 0..KILLS {
-        kills += usize::from(killed(place.eval(&dataset(), &broken, &["--no-canary"]), 20..900, &mut random));
+        kills += usize::from(killed(place.eval(&dataset(), &broken, &["--no-canary"]), 20..2500, &mut random));
         let text = std::fs::read_to_string(broken.join("samples.jsonl")).unwrap_or_default();
         stood.insert(text.matches('\n').count());
     }

@@ -181,7 +181,8 @@ fn case_11_the_wall_clock_is_set() {
     let wall = Wall(dir.path().join("time"));
     wall.set("+0");
     let mut scene = Scene::start(&source("camera", &at(camera.port(), &password), ""), |run| {
-        run.env("LD_PRELOAD", "/usr/$LIB/faketime/libfaketimeMT.so.1")
+        run.with_plain_malloc()
+            .env("LD_PRELOAD", "/usr/$LIB/faketime/libfaketimeMT.so.1")
             .env("FAKETIME_TIMESTAMP_FILE", &wall.0)
             .env("FAKETIME_CACHE_DURATION", "1")
             .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")

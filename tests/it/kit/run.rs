@@ -90,6 +90,13 @@ impl Run {
         Self(command)
     }
 
+    /// The same with the system's allocator, built by `cargo build --example plain_malloc`.
+    pub fn with_plain_malloc(self) -> Self {
+        let name = std::path::Path::new(env!("CARGO_BIN_EXE_ahwatch")).with_file_name("examples/plain_malloc");
+        assert!(name.exists(), "cargo build --locked --all-features --example plain_malloc");
+        Self::program(name.to_str().expect("a path of the build"), self.0.get_args())
+    }
+
     /// With an environment variable.
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.0.env(name, value);

@@ -4,7 +4,7 @@
 //! and passes on what the server sends to them. What became of every packet is kept: that is the truth to compare with.
 
 use std::net::UdpSocket;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -57,6 +57,8 @@ pub struct Passed {
     pub time: u32,
     /// It did not arrive.
     pub lost: bool,
+    /// It arrived with a bit turned.
+    pub spoilt: bool,
 }
 
 #[derive(Default)]
@@ -64,6 +66,8 @@ struct Shared {
     faults: Mutex<Faults>,
     passed: Mutex<Vec<Passed>>,
     over: AtomicBool,
+    /// Ports so far: the seed of each one's luck.
+    relays: AtomicU64,
 }
 
 /// The network; its ports are gone when it is dropped.
@@ -97,7 +101,8 @@ impl Udp {
         socket.set_read_timeout(Some(Duration::from_millis(20))).expect("timeout");
         let port = socket.local_addr().expect("address").port();
         let shared = Arc::clone(&self.shared);
-        std::thread::spawn(move || relay(&socket, to, rtp, &shared));
+        let luck = Luck::new(1 + shared.relays.fetch_add(1, Ordering::SeqCst));
+        std::thread::spawn(move || relay(&socket, to, rtp, luck, &shared));
         port
     }
 }
@@ -128,8 +133,7 @@ impl Meddler for Udp {
     }
 }
 
-fn relay(socket: &UdpSocket, to: u16, rtp: bool, shared: &Shared) {
-    let mut luck = Luck::new(u64::from(to));
+fn relay(socket: &UdpSocket, to: u16, rtp: bool, mut luck: Luck, shared: &Shared) {
     let mut packet = [0; 65_536];
     // What was held back, and how many are let by before it.
     let mut held: Vec<(u64, Vec<u8>)> = Vec::new();
@@ -148,16 +152,18 @@ fn relay(socket: &UdpSocket, to: u16, rtp: bool, shared: &Shared) {
         }
         let faults = *shared.faults.lock().expect("faults");
         let lost = luck.falls(faults.loss);
+        let spoilt = luck.falls(faults.corrupt) && length > 12;
         shared.passed.lock().expect("packets").push(Passed {
             kind: bytes[1] & 0x7F,
             number: u16::from_be_bytes([bytes[2], bytes[3]]),
             time: u32::from_be_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]),
             lost,
+            spoilt,
         });
         if lost {
             continue;
         }
-        if luck.falls(faults.corrupt) && length > 12 {
+        if spoilt {
             bytes[12 + luck.number() as usize % (length - 12)] ^= 1 << (luck.number() % 8);
         }
         if luck.falls(faults.reorder) {

@@ -102,6 +102,8 @@ fn no_media_is_taken_before_consent_and_the_session_is_the_browsers_from_then_on
     assert!(asked.iter().all(|seen| seen.clip.is_some()), "{asked:?}");
     // What is no fragment, of another session, or gone, is told.
     joining.service.ask("PATCH", &location, &joining.participant, Some(("text/plain", b""))).refused(415);
+    let fragment = ("application/trickle-ice-sdpfrag", &b"a=end-of-candidates\r\n"[..]);
+    joining.service.ask("PATCH", &location, &joining.participant, Some(fragment)).refused(428);
     let other = location.replace(&joining.id, "other");
     joining.service.ask("DELETE", &other, &joining.operator, None).refused(404);
     browser.close();
