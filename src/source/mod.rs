@@ -33,6 +33,7 @@ mod pump;
 mod pushed;
 #[cfg(feature = "rtsp-server")]
 mod rtsp_server;
+mod standing;
 mod state;
 mod supervise;
 

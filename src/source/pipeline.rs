@@ -13,6 +13,7 @@ use gstreamer_video as video;
 
 use super::locate::{locate, whereabouts};
 use super::pace::Pace;
+use super::standing::Standing;
 use super::state::Change;
 use super::{Image, Incoming, Location, Matrix, SourceError, Spec, say, stopped};
 use crate::time::{MediaTime, monotonic};
@@ -45,6 +46,9 @@ pub(super) struct Shared {
     newest: AtomicI64,
     /// Media time after the newest frame.
     end: AtomicI64,
+    standing: Mutex<Standing>,
+    /// Nanoseconds for which pictures of this connection have come with one timestamp.
+    stood: AtomicI64,
     /// Number of this connection: what an older one still brings is not wanted.
     connection: AtomicU64,
 }
@@ -66,6 +70,8 @@ impl Shared {
             began: monotonic(),
             newest: AtomicI64::new(-1),
             end: AtomicI64::new(0),
+            standing: Mutex::default(),
+            stood: AtomicI64::new(0),
             connection: AtomicU64::new(0),
         })
     }
@@ -78,6 +84,11 @@ impl Shared {
     pub fn silent_for(&self) -> Option<Duration> {
         let newest = u64::try_from(self.newest.load(Ordering::Relaxed)).ok()?;
         Some(self.began.elapsed().saturating_sub(Duration::from_nanos(newest)))
+    }
+
+    /// For how long pictures have come whose timestamps stand still.
+    pub fn stood_for(&self) -> Duration {
+        Duration::from_nanos(self.stood.load(Ordering::Relaxed).unsigned_abs())
     }
 
     pub fn end(&self) -> MediaTime {
@@ -97,6 +108,10 @@ impl Shared {
         let arrival = monotonic();
         self.newest.store(i64::try_from((arrival - self.began).as_nanos()).unwrap_or(i64::MAX), Ordering::Relaxed);
         self.end.fetch_max(end.as_nanos(), Ordering::Relaxed);
+        if let Frame::Picture { time, .. } = &frame {
+            let stood = self.standing.lock().unwrap_or_else(PoisonError::into_inner).picture(*time, arrival);
+            self.stood.store(i64::try_from(stood.as_nanos()).unwrap_or(i64::MAX), Ordering::Relaxed);
+        }
         let refused = self.refused.swap(0, Ordering::Relaxed);
         let message = Incoming::Frame { frame, arrival, refused };
         if !self.live {
@@ -161,6 +176,8 @@ pub(super) fn connect(spec: &Spec, shared: &Arc<Shared>) -> Result<Connection, S
     let mut connection = Connection { pipeline, bus, joined, settled, distrusted, strayed, starting: None };
     let pipeline = &connection.pipeline;
     shared.newest.store(-1, Ordering::Relaxed);
+    *shared.standing.lock().unwrap_or_else(PoisonError::into_inner) = Standing::default();
+    shared.stood.store(0, Ordering::Relaxed);
     super::limits::guard(pipeline);
     let description = &spec.description;
     let Some(source) = &description.source else {

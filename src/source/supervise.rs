@@ -16,6 +16,9 @@ use super::state::Change;
 use super::{Finish, Incoming, Location, Loss, SourceError, Spec};
 use crate::time::{MediaTime, backoff, monotonic};
 
+/// Pictures may come so long with one timestamp: as long as a jump of timestamps is waited for to show in both streams.
+const STOOD: Duration = Duration::from_secs(1);
+
 /// How a lost camera is retried.
 #[derive(Clone, Copy, Debug)]
 pub struct Retry {
@@ -219,6 +222,10 @@ fn watch(connection: &Connection, spec: &Spec, retry: &Retry, shared: &Shared) -
             return Ended::Stopped;
         }
         if shared.live {
+            if shared.stood_for() > STOOD {
+                let reason = "the timestamps of its pictures stand still: its clock was set back".to_owned();
+                return Ended::Failed { reason, auth: false };
+            }
             match shared.silent_for() {
                 Some(silent) if silent > retry.silence => {
                     return Ended::Failed {

@@ -94,7 +94,9 @@ impl Run {
     pub fn with_plain_malloc(self) -> Self {
         let name = std::path::Path::new(env!("CARGO_BIN_EXE_ahwatch")).with_file_name("examples/plain_malloc");
         assert!(name.exists(), "cargo build --locked --all-features --example plain_malloc");
-        Self::program(name.to_str().expect("a path of the build"), self.0.get_args())
+        let mut plain = Self::program(name.to_str().expect("a path of the build"), self.0.get_args());
+        plain.0.envs(self.0.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        plain
     }
 
     /// With an environment variable.
