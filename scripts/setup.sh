@@ -11,7 +11,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 packages=(
-    gcc libc6-dev pkg-config                                        # to link; reqwest's TLS has a part in C
+    gcc make libc6-dev pkg-config                                   # to link; TLS and jemalloc are in C
     libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev
     gstreamer1.0-plugins-base gstreamer1.0-plugins-good             # decodebin, rtspsrc, jpegenc
     gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly              # parsers, x264enc

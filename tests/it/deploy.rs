@@ -391,8 +391,9 @@ fn the_container_has_the_packages_of_the_setup() {
         packages(list)
     };
     let (builds, runs) = (installed(stages[0]), installed(stages[1]));
-    let for_building =
-        |package: &str| package.ends_with("-dev") || ["gcc", "pkg-config", "python3", "python3-pip"].contains(&package);
+    let for_building = |package: &str| {
+        package.ends_with("-dev") || ["gcc", "make", "pkg-config", "python3", "python3-pip"].contains(&package)
+    };
     let (build, run): (BTreeSet<_>, BTreeSet<_>) = wanted.into_iter().partition(|package| for_building(package));
     assert_eq!((builds, runs), (build, run));
     assert!(stages[1].starts_with("debian:12-slim\n") && stages[1].contains("\nUSER 10001\n"));
