@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
-use crate::config::{Config, Watched};
+use crate::config::{Config, FileWatch};
 
 /// How often files are looked at.
 const LOOK: Duration = Duration::from_millis(250);
@@ -22,7 +22,7 @@ pub(super) async fn reload(
 ) {
     let mut ticks = tokio::time::interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut watched = Watched::new(files.to_vec());
+    let mut watched = FileWatch::new(files.to_vec());
     let mut listening = true;
     loop {
         let asked = tokio::select! {

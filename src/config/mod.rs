@@ -16,6 +16,7 @@ use crate::time::MediaTime;
 
 pub mod cameras;
 pub mod defaults;
+mod file_watch;
 pub mod fingerprint;
 mod gate;
 mod journal;
@@ -27,9 +28,9 @@ pub mod redact;
 mod server;
 mod sink;
 mod source;
-mod watched;
 
 pub use cameras::Cameras;
+pub use file_watch::FileWatch;
 pub use gate::{GateConfig, GateRequire, RawGate};
 pub use journal::{JournalConfig, RawJournal};
 pub use judge::{JudgeConfig, Sampling};
@@ -39,7 +40,6 @@ pub use raw::{ClipCodec, Medium, Profile, RawConfig, RawJudge, RawSession, RawSo
 pub use server::{Basis, BasisKind, Controller, Purpose, RawController, RawServer, ServerConfig};
 pub use sink::{EventClass, RawSink, Receiver, SinkConfig, SinkKind};
 pub use source::{Input, Leave, SourceConfig};
-pub use watched::Watched;
 
 use problem::Place;
 

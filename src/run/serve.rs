@@ -25,7 +25,7 @@ use tower_governor::GovernorLayer;
 use tower_governor::governor::GovernorConfigBuilder;
 
 use super::{Outcome, RunError, Sinks, control, run_controlled};
-use crate::config::{Config, Watched};
+use crate::config::{Config, FileWatch};
 use crate::server::connection::{Acceptor, hurry};
 use crate::server::limit::{ByAddress, too_fast};
 use crate::server::{Service, router};
@@ -201,7 +201,7 @@ async fn listen(
 
 /// Takes a renewed certificate without a restart. What cannot be used is told, and the one there is stays.
 async fn renew(tls: RustlsConfig, cert: PathBuf, key: PathBuf) {
-    let mut watched = Watched::new(vec![cert.clone(), key.clone()]);
+    let mut watched = FileWatch::new(vec![cert.clone(), key.clone()]);
     let mut ticks = tokio::time::interval(LOOK);
     loop {
         ticks.tick().await;

@@ -154,11 +154,33 @@ mod tests {
         assert_eq!(client.read_to_end(&mut rest).await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
     }
 
+    fn app() -> axum::Router {
+        axum::Router::new()
+            .route("/", axum::routing::post(async |body: String| body))
+            .layer(axum::middleware::from_fn(super::super::limit::take_body))
+    }
+
+    #[tokio::test]
+    async fn a_body_that_does_not_say_its_length_has_the_same_limit() {
+        let service = hyper_util::service::TowerToHyperService::new(app());
+        let (mut client, server) = pair().await;
+        let builder = Builder::new(hyper_util::rt::TokioExecutor::new());
+        let served = builder.serve_connection(hyper_util::rt::TokioIo::new(server), service);
+        let asked = async move {
+            let head = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
+            let most = super::super::MOST_BODY;
+            let body = format!("{head}{:x}\r\n{}\r\n0\r\n\r\n", most + 1, "a".repeat(most + 1));
+            let _ = client.write_all(body.as_bytes()).await; // it may not be taken to its end
+            let mut answer = [0; 13];
+            client.read_exact(&mut answer).await.unwrap();
+            answer
+        };
+        let (_, answer) = tokio::join!(served, asked);
+        assert_eq!(&answer, b"HTTP/1.1 413 ");
+    }
+
     #[tokio::test(start_paused = true)]
     async fn who_never_comes_to_the_end_of_a_request_is_cut() {
-        let app = axum::Router::new()
-            .route("/", axum::routing::post(async |body: String| body))
-            .layer(axum::middleware::from_fn(super::super::limit::take_body));
         let soon = SLOWEST..SLOWEST * 2;
         for (slowly, then, when) in [
             ("", "", IDLE..IDLE * 2),
@@ -170,7 +192,7 @@ mod tests {
             let (mut client, server) = pair().await;
             let mut builder = Builder::new(hyper_util::rt::TokioExecutor::new());
             hurry(&mut builder);
-            let service = hyper_util::service::TowerToHyperService::new(app.clone());
+            let service = hyper_util::service::TowerToHyperService::new(app());
             let io = hyper_util::rt::TokioIo::new(server);
             client.write_all(slowly.as_bytes()).await.unwrap();
             let began = Instant::now();

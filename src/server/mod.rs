@@ -39,7 +39,6 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, HeaderValue, Method, Uri, header};
 use serde_json::Value;
 use tokio::sync::{broadcast, mpsc, watch};
@@ -377,7 +376,6 @@ pub fn router(service: Arc<Service>) -> Router {
         Problem::method(format!("this address does not take {method}; /v1/openapi.json says what it takes"))
     })
     .with_state(service)
-    .layer(DefaultBodyLimit::max(MOST_BODY))
     .layer(axum::middleware::from_fn(limit::take_body))
     .layer(CatchPanicLayer::custom(|_| {
         axum::response::IntoResponse::into_response(Problem::internal("the request broke off; the log says why"))

@@ -149,7 +149,6 @@ impl From<JsonRejection> for Problem {
     fn from(rejection: JsonRejection) -> Self {
         match rejection.status() {
             StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::media_type("send JSON, with content-type: application/json"),
-            StatusCode::PAYLOAD_TOO_LARGE => Self::too_large(format!("a body has at most {} bytes", super::MOST_BODY)),
             StatusCode::UNPROCESSABLE_ENTITY => Self::invalid(inside(&rejection.body_text())),
             _ => Self::malformed(inside(&rejection.body_text())),
         }
@@ -163,10 +162,7 @@ fn inside(message: &str) -> String {
 
 impl From<BytesRejection> for Problem {
     fn from(rejection: BytesRejection) -> Self {
-        match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Self::too_large(format!("a body has at most {} bytes", super::MOST_BODY)),
-            _ => Self::malformed(rejection.body_text()),
-        }
+        Self::malformed(rejection.body_text())
     }
 }
 

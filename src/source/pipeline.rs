@@ -1,7 +1,7 @@
 //! A description becomes a running GStreamer pipeline, and its frames become messages.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -46,9 +46,8 @@ pub(super) struct Shared {
     newest: AtomicI64,
     /// Media time after the newest frame.
     end: AtomicI64,
+    /// Of the pictures of this connection.
     standing: Mutex<Standing>,
-    /// Nanoseconds for which pictures of this connection have come with one timestamp.
-    stood: AtomicI64,
     /// Number of this connection: what an older one still brings is not wanted.
     connection: AtomicU64,
 }
@@ -71,7 +70,6 @@ impl Shared {
             newest: AtomicI64::new(-1),
             end: AtomicI64::new(0),
             standing: Mutex::default(),
-            stood: AtomicI64::new(0),
             connection: AtomicU64::new(0),
         })
     }
@@ -88,7 +86,11 @@ impl Shared {
 
     /// For how long pictures have come whose timestamps stand still.
     pub fn stood_for(&self) -> Duration {
-        Duration::from_nanos(self.stood.load(Ordering::Relaxed).unsigned_abs())
+        self.standing().stood()
+    }
+
+    fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn end(&self) -> MediaTime {
@@ -109,8 +111,7 @@ impl Shared {
         self.newest.store(i64::try_from((arrival - self.began).as_nanos()).unwrap_or(i64::MAX), Ordering::Relaxed);
         self.end.fetch_max(end.as_nanos(), Ordering::Relaxed);
         if let Frame::Picture { time, .. } = &frame {
-            let stood = self.standing.lock().unwrap_or_else(PoisonError::into_inner).picture(*time, arrival);
-            self.stood.store(i64::try_from(stood.as_nanos()).unwrap_or(i64::MAX), Ordering::Relaxed);
+            self.standing().picture(*time, arrival);
         }
         let refused = self.refused.swap(0, Ordering::Relaxed);
         let message = Incoming::Frame { frame, arrival, refused };
@@ -176,8 +177,7 @@ pub(super) fn connect(spec: &Spec, shared: &Arc<Shared>) -> Result<Connection, S
     let mut connection = Connection { pipeline, bus, joined, settled, distrusted, strayed, starting: None };
     let pipeline = &connection.pipeline;
     shared.newest.store(-1, Ordering::Relaxed);
-    *shared.standing.lock().unwrap_or_else(PoisonError::into_inner) = Standing::default();
-    shared.stood.store(0, Ordering::Relaxed);
+    *shared.standing() = Standing::default();
     super::limits::guard(pipeline);
     let description = &spec.description;
     let Some(source) = &description.source else {

@@ -16,7 +16,7 @@ use super::state::Change;
 use super::{Finish, Incoming, Location, Loss, SourceError, Spec};
 use crate::time::{MediaTime, backoff, monotonic};
 
-/// Pictures may come so long with one timestamp: as long as a jump of timestamps is waited for to show in both streams.
+/// Pictures may come with one timestamp for so long.
 const STOOD: Duration = Duration::from_secs(1);
 
 /// How a lost camera is retried.

@@ -215,16 +215,14 @@ impl Journal {
         let Some(hash) = hash_of(presented) else { return Ok(None) };
         let found = move |reader: &Reader| {
             let Some(token) = reader.token(&hash)? else { return Ok(None) };
+            if token.expires.is_none_or(|at| now < at) {
+                return Ok(Some(token));
+            }
             let own = token.session.as_deref().filter(|_| token.role == Role::Participant);
-            let opens = token.expires.is_none_or(|at| now < at)
-                || match own {
-                    // A withdrawal takes the consent away; its receipt stays to be read.
-                    Some(session) => reader
-                        .session(session)?
-                        .is_some_and(|row| row.consent.is_some() || row.state == SessionState::Withdrawn),
-                    None => false,
-                };
-            Ok(opens.then_some(token))
+            let Some(session) = own else { return Ok(None) };
+            // A withdrawal takes the consent away; its receipt stays to be read.
+            let opens = |row: SessionRow| row.consent.is_some() || row.state == SessionState::Withdrawn;
+            Ok(reader.session(session)?.is_some_and(opens).then_some(token))
         };
         self.reader().ask(found).await
     }

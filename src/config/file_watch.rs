@@ -9,13 +9,13 @@ type Stamp = Vec<Option<(SystemTime, u64)>>;
 /// Files that are looked at again and again. A change counts once it has stood still from one look to the next, so that none
 /// is read half-written.
 #[derive(Debug)]
-pub struct Watched {
+pub struct FileWatch {
     files: Vec<PathBuf>,
     known: Stamp,
     seen: Stamp,
 }
 
-impl Watched {
+impl FileWatch {
     /// These, as they are now.
     #[must_use]
     pub fn new(files: Vec<PathBuf>) -> Self {
@@ -55,7 +55,7 @@ mod tests {
     fn a_change_counts_once_and_only_when_it_stands_still() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("f");
-        let mut watched = Watched::new(vec![file.clone()]);
+        let mut watched = FileWatch::new(vec![file.clone()]);
         assert!(!watched.changed(), "it is not there, as before");
         std::fs::write(&file, "a").unwrap();
         assert!(!watched.changed(), "it may still be written");
