@@ -31,7 +31,7 @@ test: setup-test ## format, clippy with and without features, all tests, docs
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 	@echo "make test: all of it passed"
 
-faults: setup-test ## the fault laboratory: real faults on real components, and a scorecard (25 minutes; RECORD=1 keeps it)
+faults: setup-test ## the fault laboratory: real faults on real components, and a scorecard (half an hour; RECORD=1 keeps it)
 	@scripts/faults.sh
 
 soak: setup-test ## case 23 of it: the service with eight cameras and a fault every half a minute, for an hour (AHWATCH_SOAK_MINUTES=60)

@@ -95,7 +95,7 @@ fn case_5_loss_and_reordering_over_udp() {
         let lost = passed.iter().filter(|packet| packet.lost).count();
         case.row(
             &format!("{name}: sound told as missing"),
-            "within 2 % of the truth",
+            "within 2 % of the truth; what is spoilt may be missing or not",
             &format!(
                 "{:.1} %, truly {:.1} % ({lost} of {} packets lost), and spoilt {:.1} %",
                 told * 100.0,
