@@ -20,6 +20,7 @@ mod description;
 mod device;
 mod diagnose;
 mod elements;
+mod goodbye;
 mod headers;
 mod image;
 mod leash;

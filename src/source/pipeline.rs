@@ -208,6 +208,7 @@ pub(super) fn connect(spec: &Spec, shared: &Arc<Shared>) -> Result<Connection, S
     if output.factory().is_some_and(|f| f.name() == "rtspsrc") {
         let wanted = Streams { audio: description.audio.is_some(), video: description.video.is_some() };
         announce(&output, &found, wanted);
+        super::goodbye::outlive(&output);
     }
     pipeline.add(&bin).map_err(|e| SourceError::Gstreamer(e.to_string()))?;
     let (spec_, shared_, found_) = (spec.clone(), Arc::clone(shared), Arc::clone(&found));

@@ -1,11 +1,13 @@
 //! `ahwatch watch` on a camera: a real RTSP server on loopback, killed, stalled and refusing.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::books::books_are_exact;
 use crate::kit::endpoint::{Endpoint, Judge};
+use crate::kit::interleaved::Meddler;
 use crate::kit::media::Recipe;
 use crate::kit::proxy::{self, Proxy};
 use crate::kit::rtsp::{Camera, Show};
@@ -52,6 +54,61 @@ fn a_camera_gives_the_same_windows_pictures_and_labels_as_the_recording() {
             assert!((heard - shown).abs() < 0.04, "heard {heard}, shown {shown}");
         }
     }
+}
+
+/// A camera that says goodbye to its sound (RTCP BYE) by the first report after five seconds of it, sends none of it any more, and
+/// goes on with reports of it.
+#[derive(Default)]
+struct Goodbye {
+    heard: usize,
+    said: bool,
+    reports_since: usize,
+}
+
+impl Meddler for Goodbye {
+    fn packet(&mut self, channel: u8, packet: &mut [u8]) {
+        const SENDER_REPORT: u8 = 200;
+        const BYE: u8 = 203;
+        // A block of AAC has 1,024 samples.
+        const FIVE_SECONDS: usize = 5 * 48_000 / 1024;
+        self.heard += usize::from(channel == 2);
+        if channel != 3 || packet.len() < 28 || packet[1] != SENDER_REPORT {
+            return;
+        }
+        if self.said {
+            self.reports_since += 1;
+        } else if self.heard >= FIVE_SECONDS {
+            // Of one source, without a reason; as long as the report in whose place it stands.
+            (packet[0], packet[1]) = (0x81, BYE);
+            packet[8..28].fill(0);
+            self.said = true;
+        }
+    }
+
+    fn passes(&mut self, channel: u8, _: &[u8]) -> bool {
+        channel != 2 || !self.said
+    }
+}
+
+#[test]
+fn a_camera_that_says_goodbye_to_its_sound_is_watched_to_its_end() {
+    let camera = Camera::start(Show::file(&Recipe::new(33.0)));
+    let goodbye = Arc::new(Mutex::new(Goodbye::default()));
+    let network = Proxy::meddled(camera.port(), goodbye.clone());
+    let (endpoint, models) = three();
+    let url = format!("rtsp://127.0.0.1:{}/live", network.port());
+    let run = watch(&url, &endpoint, &models, &["--once"]).finish(LIMIT).expect_code(0);
+    let Goodbye { said, reports_since, .. } = *goodbye.lock().unwrap();
+    assert!(said && reports_since > 0, "said {said}, {reports_since} reports after it");
+    let events = run.events();
+    books_are_exact(&events);
+    assert_eq!(run.events_of("ah.source.lost.v1").len(), 0);
+    let ended = ended(&events);
+    let secs = ended["span"]["end_secs"].as_f64().unwrap();
+    assert!((32.0..33.5).contains(&secs), "{secs}");
+    // What has no sound is not judged, and is said to be not judged.
+    let lost = ended["coverage"]["lost"]["missing_media_secs"].as_f64().unwrap();
+    assert!((13.0..26.0).contains(&lost), "{ended}");
 }
 
 #[test]

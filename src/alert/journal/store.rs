@@ -17,6 +17,10 @@ const MIGRATIONS: &[M<'_>] = &[M::up(include_str!("schema.sql"))];
 /// Another process (`ahwatch journal purge`) may hold the file so long.
 const BUSY: Duration = Duration::from_secs(1);
 
+/// Pages that a connection keeps. SQLite's own 2 MiB would be filled, by each of six connections, as the journal grows; the
+/// system keeps the file's pages as well. Negative: KiB.
+const CACHE: &str = "PRAGMA cache_size = -256;";
+
 /// How many sequence numbers a run is given at a time.
 pub(super) const RESERVED: u64 = 1_000_000;
 
@@ -32,6 +36,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, JournalError> {
 
 fn prepare(db: &mut Connection) -> Result<(), rusqlite_migration::Error> {
     db.busy_timeout(BUSY)?;
+    db.execute_batch(CACHE)?;
     // A commit survives the death of the process by WAL alone; FULL makes it survive the machine's too. The writer chooses.
     db.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;")?;
     Migrations::from_slice(MIGRATIONS).to_latest(db)
@@ -72,6 +77,7 @@ pub(super) fn open_to_read(path: &Path) -> Result<Connection, JournalError> {
     })?;
     let look = |db: &Connection| -> rusqlite::Result<i64> {
         db.busy_timeout(BUSY)?;
+        db.execute_batch(CACHE)?;
         db.execute_batch("PRAGMA query_only = ON;")?;
         db.query_row("PRAGMA user_version", [], |row| row.get(0))
     };

@@ -163,11 +163,21 @@ impl<'a> After<'a> {
     }
 }
 
-/// The most memory that a program has held so far, MiB (`VmHWM`).
-pub fn peak_mib(run: &Running) -> u64 {
+/// A line of `/proc/PID/status` in kB, as MiB.
+fn status_mib(run: &Running, key: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", run.id())).expect("it runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("VmHWM");
+    let line = status.lines().find_map(|line| line.strip_prefix(key)).expect("a line of it");
     line.trim().trim_end_matches(" kB").parse::<u64>().expect("kB") / 1024
+}
+
+/// The most memory that a program has held so far, MiB.
+pub fn peak_mib(run: &Running) -> u64 {
+    status_mib(run, "VmHWM:")
+}
+
+/// The memory that a program holds now, MiB.
+pub fn resident_mib(run: &Running) -> u64 {
+    status_mib(run, "VmRSS:")
 }
 
 /// Open descriptors of a program.

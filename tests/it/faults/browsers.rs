@@ -1,12 +1,13 @@
 //! Case 13: browsers that vanish.
 
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::after::{After, descriptors, peak_mib};
+use super::after::{After, peak_mib, resident_mib};
 use super::case::Case;
 use crate::kit::encoded::{Coding, Unit, units};
 use crate::kit::endpoint::{Endpoint, Judge};
@@ -16,11 +17,11 @@ use crate::kit::service::Service;
 use crate::kit::wait_until;
 
 /// Participants with a session, each of whom vanishes again and again. The service needs 2,048 descriptors for them (`ulimit -n`).
-const SESSIONS: usize = 80;
+const SESSIONS: usize = 120;
 /// Browsers that vanish.
 const BROWSERS: usize = 1000;
 /// So many are on their way at once.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 6;
 /// Datagrams that a browser sends before it is gone: it is connected, and half a second of its media came.
 const SENT: u64 = 40;
 const LIMIT: Duration = Duration::from_secs(60);
@@ -64,7 +65,8 @@ fn vanish(service: &Service, invited: &Invited, media: &[Unit]) -> (String, Inst
 
 /// So many browsers vanish, each in a session where none is. Gives how long each place was held at most.
 fn vanish_all(service: &Service, all: &[Invited], media: &[Unit], browsers: usize) -> Vec<Duration> {
-    let free: Mutex<Vec<usize>> = Mutex::new((0..all.len()).collect());
+    // In turn: a session whose participant stays away for a minute is over.
+    let free: Mutex<VecDeque<usize>> = Mutex::new((0..all.len()).collect());
     let gone: Mutex<Vec<Vanished>> = Mutex::default();
     let (held, begun, over) = (Mutex::new(Vec::new()), AtomicUsize::new(0), AtomicBool::new(false));
     std::thread::scope(|scope| {
@@ -78,7 +80,7 @@ fn vanish_all(service: &Service, all: &[Invited], media: &[Unit], browsers: usiz
                     assert!(told == 404 || told == 428, "{told}");
                     if told == 404 {
                         held.lock().unwrap().push(at.elapsed());
-                        free.lock().unwrap().push(session);
+                        free.lock().unwrap().push_back(session);
                     } else {
                         gone.lock().unwrap().push(Vanished { session, location, at });
                     }
@@ -90,7 +92,7 @@ fn vanish_all(service: &Service, all: &[Invited], media: &[Unit], browsers: usiz
             .map(|_| {
                 scope.spawn(|| {
                     while begun.fetch_add(1, Ordering::SeqCst) < browsers {
-                        let session = wait_until(LIMIT, "a free session", || free.lock().unwrap().pop());
+                        let session = wait_until(LIMIT, "a free session", || free.lock().unwrap().pop_front());
                         let (location, at) = vanish(service, &all[session], media);
                         gone.lock().unwrap().push(Vanished { session, location, at });
                     }
@@ -109,24 +111,66 @@ fn vanish_all(service: &Service, all: &[Invited], media: &[Unit], browsers: usiz
     held.into_inner().unwrap()
 }
 
-/// Threads, descriptors and memory (MiB) of a service with which nobody is connected.
-fn at_rest(service: &Service) -> (u64, usize, u64) {
-    let of = |key: &str| {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", service.run.id())).expect("it runs");
-        let value = status.lines().find_map(|line| line.strip_prefix(key)).expect("a line of it");
-        value.trim().trim_end_matches(" kB").parse::<u64>().expect("a number")
-    };
-    let mut last = (u64::MAX, usize::MAX);
-    // Pipelines are taken down beside: until three looks in a row see the same.
-    let mut same = 0;
-    wait_until(LIMIT, "the service to come to rest", || {
-        std::thread::sleep(Duration::from_millis(500));
-        let now = (of("Threads:"), descriptors(&service.run));
-        same = if now == last { same + 1 } else { 0 };
-        last = now;
-        (same == 3).then_some(())
-    });
-    (last.0, last.1, of("VmRSS:") / 1024)
+/// What a service holds with which nobody is connected: threads by name, descriptors by kind.
+#[derive(PartialEq)]
+struct Held {
+    threads: BTreeMap<String, usize>,
+    descriptors: BTreeMap<String, usize>,
+}
+
+impl Held {
+    fn of(service: &Service) -> Self {
+        let process = format!("/proc/{}", service.run.id());
+        let (mut threads, mut descriptors) = (BTreeMap::new(), BTreeMap::new());
+        // One that ends while it is looked at is not there.
+        for task in std::fs::read_dir(format!("{process}/task")).expect("it runs").flatten() {
+            if let Ok(name) = std::fs::read_to_string(task.path().join("comm")) {
+                *threads.entry(name.trim().to_owned()).or_default() += 1;
+            }
+        }
+        for open in std::fs::read_dir(format!("{process}/fd")).expect("it runs").flatten() {
+            if let Ok(target) = std::fs::read_link(open.path()) {
+                // "socket:[1234]": the number is only its own.
+                let kind = target.to_string_lossy().split(":[").next().unwrap_or_default().to_owned();
+                *descriptors.entry(kind).or_default() += 1;
+            }
+        }
+        Self { threads, descriptors }
+    }
+
+    /// Takes out the journal's descriptors, and says how many of a file there are at most: one writes, up to four are kept to read.
+    fn journal(&mut self) -> usize {
+        let of_journal = self.descriptors.extract_if(.., |kind, _| kind.contains("journal.db"));
+        of_journal.map(|(_, count)| count).max().unwrap_or(0)
+    }
+
+    /// When it has come to rest: it was the same for longer than an idle thread of the runtime is kept (10 s).
+    fn at_rest(service: &Service) -> Self {
+        let (mut last, mut same) = (Self::of(service), 0);
+        wait_until(LIMIT, "the service to come to rest", || {
+            std::thread::sleep(Duration::from_millis(500));
+            let now = Self::of(service);
+            same = if now == last { same + 1 } else { 0 };
+            last = now;
+            (same == 24).then_some(())
+        });
+        last
+    }
+}
+
+/// How many there are of all kinds.
+fn total(of: &BTreeMap<String, usize>) -> usize {
+    of.values().sum()
+}
+
+/// What there is more or less of than before, by kind.
+fn changes(before: &BTreeMap<String, usize>, after: &BTreeMap<String, usize>) -> String {
+    let kinds: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let of = |from: &BTreeMap<String, usize>, kind: &String| from.get(kind).copied().unwrap_or(0);
+    let changed = kinds.into_iter().filter(|kind| of(before, kind) != of(after, kind));
+    let said: Vec<String> =
+        changed.map(|kind| format!("{kind} {} and {}", of(before, kind), of(after, kind))).collect();
+    said.join(", ")
 }
 
 #[test]
@@ -143,17 +187,25 @@ fn case_13_a_thousand_browsers_vanish() {
 
     // Every session was used once: what a source keeps for itself is there.
     let mut held = vanish_all(&service, &all, &media, SESSIONS);
-    let before = at_rest(&service);
+    let (mut before, memory_before) = (Held::at_rest(&service), resident_mib(&service.run));
     held.extend(vanish_all(&service, &all, &media, BROWSERS - SESSIONS));
-    let after = at_rest(&service);
+    let (mut after, memory_after) = (Held::at_rest(&service), resident_mib(&service.run));
 
     case.exactly("browsers that vanished and were freed", BROWSERS as u64, held.len() as u64);
     case.within("the longest that a place was held", FREED, *held.iter().max().unwrap());
-    let what = format!("threads and descriptors at rest after {SESSIONS} and after {BROWSERS}");
-    let measured = format!("{} and {}, {} and {}", before.0, before.1, after.0, after.1);
-    case.row(&what, "no more", &measured, after.0 <= before.0 && after.1 <= before.1);
-    let measured = format!("{} and {} MiB", before.2, after.2);
-    case.row("memory at rest, the same", "32 MiB more", &measured, after.2 <= before.2 + 32);
+    let connections = (before.journal(), after.journal());
+    let measured = format!("{} and {}", connections.0, connections.1);
+    case.row("connections to the journal, the same", "at most 5", &measured, connections.1 <= 5);
+    let kinds =
+        [("threads", &before.threads, &after.threads), ("descriptors", &before.descriptors, &after.descriptors)];
+    for (kind, before, after) in kinds {
+        let what = format!("{kind} at rest after {SESSIONS} and after {BROWSERS}");
+        let (n, m, changes) = (total(before), total(after), changes(before, after));
+        let measured = if n == m { format!("{n} and {m}") } else { format!("{n} and {m} ({changes})") };
+        case.row(&what, "no more", &measured, m <= n);
+    }
+    let measured = format!("{memory_before} and {memory_after} MiB");
+    case.row("memory at rest, the same", "32 MiB more", &measured, memory_after <= memory_before + 32);
     let peak = peak_mib(&service.run);
     let mut left = After::serve(&service, &admin, &[]);
     left.memory = Some((peak, 24 * SESSIONS as u64));

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use comfy_table::{Table, presets};
 use serde::{Deserialize, Serialize};
@@ -29,6 +29,10 @@ pub struct Case {
     number: String,
     fault: String,
     rows: Vec<Row>,
+    /// How long it took.
+    secs: f64,
+    #[serde(skip)]
+    began: Option<Instant>,
     #[serde(skip)]
     over: bool,
 }
@@ -44,7 +48,8 @@ impl Case {
     /// When there is no case of that number.
     pub fn begin(number: &str, fault: &str) -> Self {
         assert!(CASES.contains(&number), "no case {number}");
-        Self { number: number.to_owned(), fault: fault.to_owned(), rows: Vec::new(), over: false }
+        let (number, fault) = (number.to_owned(), fault.to_owned());
+        Self { number, fault, rows: Vec::new(), secs: 0.0, began: Some(Instant::now()), over: false }
     }
 
     /// Something measured, beside its bound in words.
@@ -76,7 +81,8 @@ impl Case {
         assert!(wrong.is_empty(), "case {}: {wrong:#?}", self.number);
     }
 
-    fn keep(&self) {
+    fn keep(&mut self) {
+        self.secs = self.began.map_or(0.0, |began| began.elapsed().as_secs_f64());
         let _ = std::fs::create_dir_all(folder());
         // A case may be made of several tests: each has a file.
         let name = std::thread::current().name().unwrap_or("test").replace("::", ".");
@@ -145,6 +151,11 @@ fn scorecard() {
         }
     }
     println!("{table}");
+    let mut by_length: Vec<&Case> = cases.iter().collect();
+    by_length.sort_by(|a, b| b.secs.total_cmp(&a.secs));
+    let longest = by_length.iter().take(8).map(|case| format!("{} ({}) {:.0} s", case.number, case.fault, case.secs));
+    let sum: f64 = cases.iter().map(|case| case.secs).sum();
+    println!("{sum:.0} s in all; the longest:\n  {}", longest.collect::<Vec<_>>().join("\n  "));
     let ran = |number: &&&str| cases.iter().any(|case| case.number == **number);
     let wanted = CASES.iter().filter(|number| !APART.contains(number));
     let missing: Vec<&&str> = wanted.filter(|number| !ran(number)).collect();

@@ -21,7 +21,7 @@ use crate::kit::service::Service;
 use crate::kit::wait_until;
 
 /// So long windows come.
-const OVERLOAD: Duration = Duration::from_secs(60);
+const OVERLOAD: Duration = Duration::from_secs(120);
 
 #[test]
 #[ignore = "make faults"]

@@ -14,6 +14,12 @@ pub trait Meddler: Send {
     fn packet(&mut self, channel: u8, packet: &mut [u8]) {
         let _ = (channel, packet);
     }
+
+    /// Whether such a packet passes on. Asked after it was changed.
+    fn passes(&mut self, channel: u8, packet: &[u8]) -> bool {
+        let _ = (channel, packet);
+        true
+    }
 }
 
 /// One way of a connection, taken apart.
@@ -43,10 +49,14 @@ impl Framer {
                 [b'$', channel, high, low, ..] => {
                     let (channel, length) = (*channel, usize::from(u16::from_be_bytes([*high, *low])));
                     let Some(packet) = self.held.get_mut(4..4 + length) else { return out };
+                    let mut meddler = self.meddler.lock().expect("meddler");
                     if self.from_server {
-                        self.meddler.lock().expect("meddler").packet(channel, packet);
+                        meddler.packet(channel, packet);
                     }
-                    out.extend_from_slice(&self.held[..4 + length]);
+                    if !self.from_server || meddler.passes(channel, packet) {
+                        out.extend_from_slice(&self.held[..4 + length]);
+                    }
+                    drop(meddler);
                     4 + length
                 }
                 [b'$', ..] | [] => return out,
@@ -81,12 +91,16 @@ mod tests {
         fn packet(&mut self, channel: u8, packet: &mut [u8]) {
             packet.fill(channel);
         }
+
+        fn passes(&mut self, channel: u8, _: &[u8]) -> bool {
+            channel != 3
+        }
     }
 
     #[test]
     fn messages_bodies_and_packets_are_told_apart_however_they_come() {
         let whole =
-            b"RTSP/1.0 200 OK\r\nContent-Length: 3\r\nX: one\r\n\r\none$\x02\x00\x02ab$\x01\x00\x00GET one\r\n\r\n";
+            b"RTSP/1.0 200 OK\r\nContent-Length: 3\r\nX: one\r\n\r\none$\x03\x00\x01c$\x02\x00\x02ab$\x01\x00\x00GET one\r\n\r\n";
         let wanted = b"RTSP/1.0 200 OK\r\nContent-Length: 3\r\nX: two\r\n\r\none$\x02\x00\x02\x02\x02$\x01\x00\x00GET two\r\n\r\n";
         for size in [1, 7, 1000] {
             let mut framer = Framer::new(Arc::new(Mutex::new(Marks)), true);
