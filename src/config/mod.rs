@@ -25,6 +25,8 @@ mod panel;
 mod problem;
 mod raw;
 pub mod redact;
+#[cfg(test)]
+mod reference;
 mod server;
 mod sink;
 mod source;

@@ -107,7 +107,8 @@ pub enum AbstentionReason {
 }
 
 impl AbstentionReason {
-    const ALL: [Self; 17] = [
+    /// Every one.
+    pub(crate) const ALL: [Self; 17] = [
         Self::Deadline,
         Self::Unreachable,
         Self::CircuitOpen,

@@ -39,6 +39,26 @@ fn schemas_on_disk_are_those_of_the_types() {
 }
 
 #[test]
+fn every_event_and_every_reason_stands_on_the_page_that_explains_them() {
+    let page = include_str!("../../../docs/events.md");
+    let readme = include_str!("../../../README.md");
+    for kind in TYPES {
+        assert!(readme.contains(&format!("`{kind}`")), "{kind} is not in README.md");
+    }
+    let all: BTreeMap<_, _> = schemas().into_iter().collect();
+    let words = |kind: &str, name: &str| -> Vec<String> {
+        let words = all[kind]["$defs"][name]["oneOf"].as_array().unwrap_or_else(|| panic!("{kind} has no {name}"));
+        words.iter().map(|word| word["const"].as_str().unwrap().to_owned()).collect()
+    };
+    let lost = words("ah.window.lost.v1", "LostWord");
+    let others = [words("ah.window.skipped.v1", "SkipWord"), words("ah.window.dropped.v1", "DropWord")].concat();
+    let abstained = crate::judge::AbstentionReason::ALL.map(|reason| reason.as_str().to_owned());
+    for word in lost.iter().chain(&others).chain(&abstained) {
+        assert!(page.contains(&format!("`{word}`")), "{word} is not in docs/events.md");
+    }
+}
+
+#[test]
 fn every_event_is_valid_and_every_type_occurs() {
     let schemas: BTreeMap<&str, Value> = schemas().into_iter().collect();
     let validators: BTreeMap<&str, jsonschema::Validator> =
