@@ -76,7 +76,7 @@ pub struct Options {
     /// Length of a window, seconds [default: 5].
     #[arg(long, value_name = "SECS")]
     window_secs: Option<f64>,
-    /// From one window's start to the next, seconds; less than the length overlaps [default: 5].
+    /// From one window's start to the next, seconds; less than the length overlaps [default: 5, or the window's length where that is less]
     #[arg(long, value_name = "SECS")]
     hop_secs: Option<f64>,
     /// How pictures travel in a clip [default: jpeg].

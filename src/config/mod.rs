@@ -267,7 +267,8 @@ fn build_window(raw: &RawWindow, overrides: &Overrides, file: &str, problems: &m
     let place = Place::new(file, "[window]");
     let (window_secs, at, key) =
         pick(overrides.window_secs, raw.window_secs, defaults::WINDOW_SECS, &place, "window_secs");
-    if !(1.0..=30.0).contains(&window_secs) {
+    let window_in_range = (1.0..=30.0).contains(&window_secs);
+    if !window_in_range {
         problems.push(
             &at,
             &key,
@@ -279,7 +280,9 @@ fn build_window(raw: &RawWindow, overrides: &Overrides, file: &str, problems: &m
     let (hop_secs, at, key) = pick(overrides.hop_secs, raw.hop_secs, hop_default, &place, "hop_secs");
     let hop = MediaTime::from_secs_f64(hop_secs);
     // Windows begin every hop: by the nanosecond they would fill the memory at once.
-    if !(LEAST_HOP_SECS..=window_secs).contains(&hop_secs) {
+    // One mistake is told once: the default hop follows a window that is out of range.
+    let typed = overrides.hop_secs.or(raw.hop_secs).is_some();
+    if (window_in_range || typed) && !(LEAST_HOP_SECS..=window_secs).contains(&hop_secs) {
         let what = format!("{hop_secs} leaves time between windows that nobody judges, or is no step");
         let remedy = format!("give at least {LEAST_HOP_SECS} and at most window_secs ({window_secs})");
         problems.push(&at, &key, what, remedy);
