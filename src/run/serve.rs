@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 use tower_governor::GovernorLayer;
 use tower_governor::governor::GovernorConfigBuilder;
 
-use super::{Outcome, RunError, Sinks, control, run_controlled};
+use super::{Anew, Outcome, RunError, Sinks, control, run_controlled};
 use crate::config::{Config, FileWatch};
 use crate::server::connection::{Acceptor, hurry};
 use crate::server::limit::{ByAddress, too_fast};
@@ -87,7 +87,7 @@ pub struct Listening {
 /// Something that is needed before anything runs is not there.
 pub async fn serve(
     config: Config,
-    anew: mpsc::Receiver<Config>,
+    anew: mpsc::Receiver<Anew>,
     listening: oneshot::Sender<Listening>,
     stop: impl Future<Output = ()>,
 ) -> Result<Outcome, ServeError> {
