@@ -230,13 +230,23 @@ fn heard(control: Control, location: &str) -> Result<Said, WireError> {
         {
             return Err(WireError::Nonsense("a time"));
         }
-        Control::Finished { missing, .. } if !time(missing) => return Err(WireError::Nonsense("a time")),
+        Control::Finished { missing, error, .. } if !time(missing) || missing != lacking(error.as_ref()) => {
+            return Err(WireError::Nonsense("a time"));
+        }
         Control::Finished { complete, missing, error: failed } => Said::Finished(Finish {
             complete,
             missing: MediaTime::from_nanos(missing),
             error: failed.map(|failure| error(failure, location.to_owned())),
         }),
     })
+}
+
+/// What is missing at the end of a recording that is shorter than its header says; of any other nothing is.
+fn lacking(error: Option<&Failure>) -> i64 {
+    match error {
+        Some(Failure::Truncated { end, declared }) => declared - end,
+        _ => 0,
+    }
 }
 
 fn time(nanos: i64) -> Option<MediaTime> {
@@ -373,6 +383,17 @@ mod tests {
         fill(&mut rest, 2_999_000, &mut body).unwrap();
         assert!(body == sent[..2_999_000] && rest.len() == 1000);
         assert_eq!(body.capacity(), body.len(), "frames that wait hold no more");
+    }
+
+    #[test]
+    fn what_was_missing_is_what_the_header_said_or_nothing() {
+        let finished = |missing, error| heard(Control::Finished { complete: false, missing, error }, "x");
+        let truncated = || Some(Failure::Truncated { end: 3, declared: 8 });
+        assert!(matches!(finished(5, truncated()), Ok(Said::Finished(finish)) if finish.missing.as_nanos() == 5));
+        assert!(finished(0, None).is_ok() && finished(0, Some(Failure::Nothing)).is_ok());
+        for (missing, error) in [(LATEST - 1, None), (5, Some(Failure::Nothing)), (6, truncated()), (LATEST, None)] {
+            assert!(matches!(finished(missing, error), Err(WireError::Nonsense(_))), "{missing}");
+        }
     }
 
     proptest! {
