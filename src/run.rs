@@ -41,7 +41,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::bounded;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use control::Withdrawn;
 pub use control::{Commands, Control, ControlError, SessionOptions, control};
@@ -87,6 +87,22 @@ pub enum Item {
     From(FromSource),
     /// What the next session begins with; told directly before it does.
     Plan(Arc<Plan>),
+}
+
+/// A configuration to go on with.
+#[derive(Debug)]
+pub struct Anew {
+    config: Config,
+    taken: oneshot::Sender<bool>,
+}
+
+impl Anew {
+    /// One that is valid in itself; and where it is told whether it was taken.
+    #[must_use]
+    pub fn new(config: Config) -> (Self, oneshot::Receiver<bool>) {
+        let (taken, answer) = oneshot::channel();
+        (Self { config, taken }, answer)
+    }
 }
 
 /// How a watch ended.
@@ -147,13 +163,14 @@ pub async fn run(
 
 /// [`run`], with configurations to go on with, each valid in itself. Sources that are new are started, those that are gone
 /// or changed are stopped (and the changed ones started again), all others go on untouched; the rest holds for sessions
-/// that begin from then on. A configuration that cannot be run changes nothing and is logged.
+/// that begin from then on. A configuration that cannot be run changes nothing, which is logged and answered. A source that only
+/// the system's lack of threads keeps from starting is tried again.
 ///
 /// # Errors
 /// Something that is needed before anything runs is not there.
 pub async fn run_anew(
     config: &Config,
-    anew: mpsc::Receiver<Config>,
+    anew: mpsc::Receiver<Anew>,
     events: mpsc::Sender<Event>,
     stop: impl Future<Output = ()>,
 ) -> Result<Outcome, RunError> {
@@ -167,7 +184,7 @@ pub async fn run_anew(
 /// Something that is needed before anything runs is not there.
 pub async fn run_controlled(
     config: &Config,
-    anew: mpsc::Receiver<Config>,
+    anew: mpsc::Receiver<Anew>,
     commands: Commands,
     events: mpsc::Sender<Event>,
     stop: impl Future<Output = ()>,
@@ -177,7 +194,7 @@ pub async fn run_controlled(
 
 async fn drive(
     config: &Config,
-    mut anew: mpsc::Receiver<Config>,
+    mut anew: mpsc::Receiver<Anew>,
     mut commands: Option<Commands>,
     events: mpsc::Sender<Event>,
     stop: impl Future<Output = ()>,
@@ -199,7 +216,9 @@ async fn drive(
             }
         }
     }
-    fleet.apply(prepared, config)?;
+    if let Some(error) = fleet.apply(prepared, config).1 {
+        return Err(error);
+    }
     if let Some(commands) = &commands {
         commands.begun.send_replace(true);
     }
@@ -209,16 +228,25 @@ async fn drive(
                 outcome.stopped = true;
                 fleet.stop(if commands.is_some() { GRACE_OF_A_SERVICE } else { GRACE });
             }
-            Some(config) = anew.recv(), if !outcome.stopped => match fleet.prepare(&config).and_then(|it| fleet.apply(it, &config)) {
-                Ok(change) => {
-                    tracing::warn!("the configuration was read again: {change}");
-                    publish(commands.as_ref(), &fleet, &config);
-                    guarded = guard_anew(guarded, fleet.panel(), &config, &events).await;
+            Some(Anew { config, taken }) = anew.recv(), if !outcome.stopped => {
+                let prepared = fleet.prepare(&config);
+                // Nobody waits for it any more where it cannot be sent.
+                let _ = taken.send(prepared.is_ok());
+                match prepared {
+                    Ok(prepared) => {
+                        let (change, _) = fleet.apply(prepared, &config);
+                        tracing::warn!("the configuration was read again: {change}");
+                        publish(commands.as_ref(), &fleet, &config);
+                        guarded = guard_anew(guarded, fleet.panel(), &config, &events).await;
+                    }
+                    Err(error) => {
+                        tracing::error!("the configuration was read again and not taken; nothing changes: {error}");
+                    }
                 }
-                Err(error) => tracing::error!("the configuration was read again and not taken; nothing changes: {error}"),
-            },
+            }
+            () = until(fleet.again), if !outcome.stopped => fleet.start_again(),
             Some(command) = asked(&mut commands) => fleet.obey(command),
-            ended = fleet.ended(), if commands.is_none() || outcome.stopped || !fleet.is_empty() => match ended {
+            ended = fleet.ended(), if outcome.stopped || !fleet.is_empty() || (commands.is_none() && fleet.again.is_none()) => match ended {
                 None => return Ok(outcome),
                 Some(watched) => {
                     outcome.judged += watched.judged;
@@ -226,6 +254,14 @@ async fn drive(
                 }
             },
         }
+    }
+}
+
+/// Pending where there is no such time.
+async fn until(time: Option<tokio::time::Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -306,7 +306,7 @@ fn cut(
     let mut cutter = VideoCutter::new(prefix, if whole { None } else { Some(video.intervals) });
     let mut result = Ok(());
     let mut end = None;
-    let played = crate::run::play(&spec, &Retry::default(), stop, |message| {
+    crate::run::play(&spec, &Retry::default(), stop, |message| {
         let Some(message) = message else { return true };
         result = match message {
             Incoming::Streams(streams) if !streams.audio => Err(VideoFault::Media("has no sound".into())),
@@ -325,7 +325,6 @@ fn cut(
         result.is_ok()
     });
     result?;
-    played.map_err(|e| VideoFault::Media(format!("no thread could be started: {e}")))?;
     match end {
         Some(finish) => match finish.error {
             Some(error) => return Err(VideoFault::Media(super::inspect::reason(error))),

@@ -14,7 +14,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 use super::wire::{Said, WireError, read};
 use super::{Held, Task};
 use crate::source::{Finish, Incoming, Location, Loss, Retry, SourceError, Spec, say, stopped};
-use crate::time::monotonic;
+use crate::time::{MediaTime, monotonic};
 
 /// A worker says something ten times a second. One that is silent for so long is killed.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -136,14 +136,7 @@ fn worker(
                 ready(spec, held);
                 continue;
             }
-            Ok(Said::Finished(mut finish)) => {
-                if let Some(SourceError::NeverReached { reason, .. }) = &mut finish.error
-                    && let Some(trouble) = trouble(relay)
-                {
-                    *reason = trouble;
-                }
-                return Ok(Ended::Finished(finish));
-            }
+            Ok(Said::Finished(finish)) => return Ok(finished(finish, spec, relay)),
             Ok(Said::Streams(streams)) => Incoming::Streams(streams),
             Ok(Said::StreamEnded(stream)) => Incoming::StreamEnded(stream),
             Ok(Said::Lost(mut loss)) => {
@@ -179,6 +172,24 @@ fn worker(
             return Ok(Ended::Stopped);
         }
     }
+}
+
+/// What comes of it that a worker says its source has ended. A camera ends by `once` only: a worker that was taken over would have it
+/// looked at no more. And whatever was missing at its end, nobody knows.
+fn finished(mut finish: Finish, spec: &Spec, relay: Option<&Relay>) -> Ended {
+    if let Some(SourceError::NeverReached { reason, .. }) = &mut finish.error
+        && let Some(trouble) = trouble(relay)
+    {
+        *reason = trouble;
+    }
+    if !spec.is_live() {
+        return Ended::Finished(finish);
+    }
+    if spec.once {
+        return Ended::Finished(Finish { missing: MediaTime::ZERO, ..finish });
+    }
+    let why = finish.error.map_or_else(|| "which a camera has not".to_owned(), |error| error.to_string());
+    Ended::Died(format!("the process that decodes it told of an end: {why}"))
 }
 
 /// Why the relay could not reach the camera, which the worker does not know.
@@ -260,5 +271,32 @@ impl Read for Patient {
                 Err(error) => return Err(error),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::Description;
+
+    fn spec(location: Location, once: bool) -> Spec {
+        Spec { once, ..Spec::once("a", location, Description::shipped("rtsp.gst", None).unwrap()) }
+    }
+
+    #[test]
+    fn a_worker_cannot_end_a_camera_nor_make_up_what_it_missed() {
+        let camera = || Location::Rtsp(url::Url::parse("rtsp://cam/live").unwrap());
+        let missing = MediaTime::from_millis(86_400_000);
+        let nothing = || SourceError::Nothing { location: "rtsp://cam/live".into() };
+        for (complete, error) in [(true, None), (false, None), (false, Some(nothing())), (true, Some(nothing()))] {
+            let ended = finished(Finish { complete, missing, error }, &spec(camera(), false), None);
+            assert!(matches!(ended, Ended::Died(reason) if reason.contains("told of an end")));
+        }
+        let ended = finished(Finish { complete: true, missing, error: None }, &spec(camera(), true), None);
+        assert!(matches!(ended, Ended::Finished(Finish { complete: true, missing: MediaTime::ZERO, error: None })));
+
+        let recording = spec(Location::File("a.mp4".into()), true);
+        let ended = finished(Finish { complete: false, missing, error: None }, &recording, None);
+        assert!(matches!(ended, Ended::Finished(finish) if finish.missing == missing));
     }
 }

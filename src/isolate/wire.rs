@@ -23,6 +23,8 @@ const LONGEST: usize = 32 << 20;
 const LATEST: i64 = 400 * 86_400 * 1_000_000_000;
 /// Bytes before a picture's planes.
 const PICTURE_HEAD: usize = 8 + 4 + 9 * 4;
+/// A message's first reserve of memory; each next is as much as has come.
+const RESERVE: usize = 64 << 10;
 
 /// What was read.
 #[derive(Debug)]
@@ -190,11 +192,8 @@ pub fn read(from: &mut impl Read, location: &str) -> Result<Said, WireError> {
     if length > LONGEST {
         return Err(WireError::Nonsense("a message longer than any"));
     }
-    // Grows with what comes, not with what was promised.
-    let mut body = Vec::with_capacity(length);
-    if from.take(length as u64).read_to_end(&mut body)? < length {
-        return Err(WireError::Ended(ErrorKind::UnexpectedEof.into()));
-    }
+    let mut body = Vec::new();
+    fill(from, length, &mut body)?;
     match head[4] {
         CONTROL => {
             let control = serde_json::from_slice(&body).map_err(|_| WireError::Nonsense("an unknown message"))?;
@@ -205,6 +204,18 @@ pub fn read(from: &mut impl Read, location: &str) -> Result<Said, WireError> {
         IDLE if length == 0 => Ok(Said::Idle),
         _ => Err(WireError::Nonsense("an unknown kind")),
     }
+}
+
+/// Grows with what comes, not with what was promised.
+fn fill(from: &mut impl Read, length: usize, body: &mut Vec<u8>) -> std::io::Result<()> {
+    while body.len() < length {
+        let step = (length - body.len()).min(body.len().max(RESERVE));
+        body.reserve_exact(step);
+        if from.by_ref().take(step as u64).read_to_end(body)? < step {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok(())
 }
 
 fn heard(control: Control, location: &str) -> Result<Said, WireError> {
@@ -219,13 +230,23 @@ fn heard(control: Control, location: &str) -> Result<Said, WireError> {
         {
             return Err(WireError::Nonsense("a time"));
         }
-        Control::Finished { missing, .. } if !time(missing) => return Err(WireError::Nonsense("a time")),
+        Control::Finished { missing, error, .. } if !time(missing) || missing != lacking(error.as_ref()) => {
+            return Err(WireError::Nonsense("a time"));
+        }
         Control::Finished { complete, missing, error: failed } => Said::Finished(Finish {
             complete,
             missing: MediaTime::from_nanos(missing),
             error: failed.map(|failure| error(failure, location.to_owned())),
         }),
     })
+}
+
+/// What is missing at the end of a recording that is shorter than its header says; of any other nothing is.
+fn lacking(error: Option<&Failure>) -> i64 {
+    match error {
+        Some(Failure::Truncated { end, declared }) => declared - end,
+        _ => 0,
+    }
 }
 
 fn time(nanos: i64) -> Option<MediaTime> {
@@ -347,6 +368,32 @@ mod tests {
             assert!(same);
         }
         assert!(matches!(read(&mut rest, ""), Ok(Said::Idle)) && rest.is_empty());
+    }
+
+    #[test]
+    fn memory_grows_with_what_comes_and_large_messages_are_whole() {
+        for promised in [LONGEST, 3_000_000] {
+            let mut body = Vec::new();
+            let sent = vec![7; 100_000];
+            assert!(fill(&mut sent.as_slice(), promised, &mut body).is_err());
+            assert!(body.capacity() <= 300_000, "{}", body.capacity());
+        }
+        let sent: Vec<u8> = (0..3_000_000u32).map(|n| n.to_le_bytes()[n as usize % 3]).collect();
+        let (mut body, mut rest) = (Vec::new(), sent.as_slice());
+        fill(&mut rest, 2_999_000, &mut body).unwrap();
+        assert!(body == sent[..2_999_000] && rest.len() == 1000);
+        assert_eq!(body.capacity(), body.len(), "frames that wait hold no more");
+    }
+
+    #[test]
+    fn what_was_missing_is_what_the_header_said_or_nothing() {
+        let finished = |missing, error| heard(Control::Finished { complete: false, missing, error }, "x");
+        let truncated = || Some(Failure::Truncated { end: 3, declared: 8 });
+        assert!(matches!(finished(5, truncated()), Ok(Said::Finished(finish)) if finish.missing.as_nanos() == 5));
+        assert!(finished(0, None).is_ok() && finished(0, Some(Failure::Nothing)).is_ok());
+        for (missing, error) in [(LATEST - 1, None), (5, Some(Failure::Nothing)), (6, truncated()), (LATEST, None)] {
+            assert!(matches!(finished(missing, error), Err(WireError::Nonsense(_))), "{missing}");
+        }
     }
 
     proptest! {

@@ -82,7 +82,7 @@ pub(super) fn cut_by_order(
     let now = || since(began, monotonic());
     let mut timeline = Timeline::new(cutting, keep(&spec.name, stills));
     let (mut out, mut lost, mut finish) = (Vec::new(), false, None);
-    let played = play(spec, retry, stop, |message| {
+    play(spec, retry, stop, |message| {
         let mut listening = true;
         while listening && let Some(order) = orders() {
             match order {
@@ -138,9 +138,6 @@ pub(super) fn cut_by_order(
         }
         listening && finish.is_none()
     });
-    if let Err(error) = played {
-        tracing::error!(source = spec.name, %error, "no thread for the source");
-    }
     if let Some(finish) = finish {
         tell(FromSource::Finished(finish));
     }

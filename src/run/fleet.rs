@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::control::{Command, ControlError, SessionOptions};
 use super::cut::Order;
@@ -14,8 +16,12 @@ use super::{Change, RunError};
 use crate::alert::Event;
 use crate::config::{Config, SourceConfig};
 use crate::judge::panel::Panel;
+use crate::record::Records;
 use crate::stage::Stages;
 use crate::watch::Watched;
+
+/// A configured source that could not be started is tried again so much later.
+const AGAIN: Duration = Duration::from_secs(10);
 
 /// All sources of a process.
 pub(super) struct Fleet {
@@ -27,7 +33,14 @@ pub(super) struct Fleet {
     /// What ended by itself or by command; not begun again while it is configured as it was.
     done: BTreeMap<Arc<str>, SourceConfig>,
     tasks: JoinSet<(Arc<str>, Watched)>,
+    /// When to try again what could not be started. None: all was.
+    pub again: Option<Instant>,
+    /// [`Member::start`], which tests make fail.
+    begin: Begin,
 }
+
+type Begin =
+    fn(Ready, Option<Arc<Records>>, mpsc::Sender<Event>, &mut JoinSet<(Arc<str>, Watched)>) -> Result<Member, RunError>;
 
 /// Everything of a configuration that can fail before anything of it starts.
 pub(super) struct Prepared {
@@ -45,6 +58,8 @@ impl Fleet {
             members: BTreeMap::new(),
             done: BTreeMap::new(),
             tasks: JoinSet::new(),
+            again: None,
+            begin: Member::start,
         })
     }
 
@@ -72,11 +87,13 @@ impl Fleet {
         Ok(Prepared { shared, ready })
     }
 
-    /// Makes the fleet what this configuration says. Sources that were added by command go on.
-    pub fn apply(&mut self, Prepared { shared, mut ready }: Prepared, config: &Config) -> Result<Change, RunError> {
+    /// Makes the fleet what this configuration says. Sources that were added by command go on. A source that cannot be started is
+    /// logged and tried again; why the first of them cannot.
+    pub fn apply(&mut self, Prepared { shared, mut ready }: Prepared, config: &Config) -> (Change, Option<RunError>) {
         self.shared = shared;
         self.config = config.clone();
-        let mut change = Change::default();
+        let (mut change, mut failed) = (Change::default(), None);
+        self.again = None;
         self.done.retain(|name, _| config.sources.iter().any(|source| source.name == *name));
         for (name, member) in &mut self.members {
             match config.sources.iter().find(|source| source.name == *name) {
@@ -107,11 +124,36 @@ impl Fleet {
                 }
                 member.next = Some(Box::new(ready));
             } else {
-                change.added.push(name);
-                self.start(ready)?;
+                match self.start(ready) {
+                    Ok(()) => change.added.push(name),
+                    Err(error) => {
+                        self.later(&name, &error);
+                        failed.get_or_insert(error);
+                    }
+                }
             }
         }
-        Ok(change)
+        (change, failed)
+    }
+
+    /// Tries again what could not be started.
+    pub fn start_again(&mut self) {
+        self.again = None;
+        let begun =
+            |source: &&SourceConfig| self.members.contains_key(&source.name) || self.done.contains_key(&source.name);
+        let missing: Vec<_> = self.config.sources.iter().filter(|source| !begun(source)).cloned().collect();
+        for source in missing {
+            let ready = Ready::configured(&source, &self.config, &self.shared);
+            match ready.and_then(|ready| self.start(ready)) {
+                Ok(()) => tracing::warn!(source = %source.name, "started after all"),
+                Err(error) => self.later(&source.name, &error),
+            }
+        }
+    }
+
+    fn later(&mut self, name: &str, error: &RunError) {
+        tracing::error!(source = name, "not started, and tried again in {} s: {error}", AGAIN.as_secs());
+        self.again = Some(Instant::now() + AGAIN);
     }
 
     /// Does what a command says; the answer goes where that wants it, at once or when it is done.
@@ -162,7 +204,7 @@ impl Fleet {
     }
 
     /// Stops all; what is under way has this long.
-    pub fn stop(&mut self, grace: std::time::Duration) {
+    pub fn stop(&mut self, grace: Duration) {
         for member in self.members.values_mut() {
             member.next = None;
             member.stop_within(grace);
@@ -184,7 +226,7 @@ impl Fleet {
             let by_itself = member.is_running() || member.dismissed;
             if let Some(next) = member.next {
                 if let Err(error) = self.start(*next) {
-                    tracing::error!(source = %name, "not started again: {error}");
+                    self.later(&name, &error);
                 }
             } else if let (true, Some(source)) = (by_itself, self.config.sources.iter().find(|s| s.name == name))
                 && !member.ordered
@@ -198,8 +240,56 @@ impl Fleet {
     fn start(&mut self, ready: Ready) -> Result<(), RunError> {
         let Some(events) = self.events.clone() else { return Ok(()) };
         let name = Arc::clone(&ready.config.name);
-        let member = Member::start(ready, self.shared.records.clone(), events, &mut self.tasks)?;
+        let member = (self.begin)(ready, self.shared.records.clone(), events, &mut self.tasks)?;
         self.members.insert(name, member);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{Overrides, RawConfig};
+
+    fn refuse(
+        _: Ready,
+        _: Option<Arc<Records>>,
+        _: mpsc::Sender<Event>,
+        _: &mut JoinSet<(Arc<str>, Watched)>,
+    ) -> Result<Member, RunError> {
+        Err(std::io::Error::from(std::io::ErrorKind::QuotaExceeded).into())
+    }
+
+    fn config(sources: &[&str]) -> Config {
+        let source = |name: &&str| format!("[[source]]\nname = \"{name}\"\nurl = \"test:\"\n");
+        let judge = "[[judge]]\nname = \"a\"\nbase_url = \"http://127.0.0.1:1/v1\"\nmodel = \"m\"\n";
+        let text = judge.to_owned() + &sources.iter().map(source).collect::<String>();
+        Config::build(RawConfig::parse(&text, Path::new("a.toml")), Overrides::default(), &|_| None).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_source_that_cannot_be_started_keeps_no_other_from_it_and_is_tried_again() {
+        let (events, _told) = mpsc::channel(1000);
+        let mut fleet = Fleet::new(&config(&["old"]), events, Stages::default()).unwrap();
+        let prepared = fleet.prepare(&config(&["old"])).unwrap();
+        assert!(fleet.apply(prepared, &config(&["old"])).1.is_none() && fleet.again.is_none());
+
+        fleet.begin = refuse;
+        let more = config(&["old", "one", "two"]);
+        let prepared = fleet.prepare(&more).unwrap();
+        let (change, failed) = fleet.apply(prepared, &more);
+        assert!(matches!(failed, Some(RunError::Thread(_))));
+        assert_eq!((change.kept, change.added.len(), fleet.members.len()), (1, 0, 1));
+        assert!(fleet.again.is_some(), "and all that goes on is as the new configuration says");
+        fleet.start_again();
+        assert!(fleet.again.is_some() && fleet.members.len() == 1);
+
+        fleet.begin = Member::start;
+        fleet.start_again();
+        assert!(fleet.again.is_none() && fleet.members.len() == 3);
+        fleet.stop(Duration::ZERO);
+        while fleet.ended().await.is_some() {}
     }
 }

@@ -8,10 +8,13 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError, bounded};
 
 use super::{interrupted, worker};
 use crate::isolate;
-use crate::source::{Incoming, Retry, Spec, supervise};
+use crate::source::{Finish, Incoming, Loss, Retry, SourceError, Spec, supervise};
+use crate::time::monotonic;
 
 /// Frames that may wait between a source's threads and who takes them: about a second of both streams.
 const FRAMES: usize = 64;
+/// Where nothing comes, that is said after so long.
+const TICK: Duration = Duration::from_millis(100);
 
 /// Does `work` on every item, on `jobs` threads; `done` gets each result with its item's number, in the order they come, in the
 /// calling thread. No item is begun after `stop` is disconnected or `done` answered false; what is under way is finished.
@@ -52,21 +55,59 @@ pub fn in_parallel<T: Sync, R: Send>(
 }
 
 /// Plays a source to its end or until `each` answers false; `each` gets everything in order, in the calling thread, and None where
-/// nothing came for a tenth of a second.
+/// nothing came for a tenth of a second. The last is [`Incoming::Finished`], unless `each` answered false.
 ///
-/// # Errors
-/// The system gives no thread.
-pub fn play(
+/// A live source that the system has no thread or descriptor for is lost, and tried again: there may be some soon.
+pub fn play(spec: &Spec, retry: &Retry, stop: &Receiver<Infallible>, each: impl FnMut(Option<Incoming>) -> bool) {
+    play_by(spec, retry, stop, each, |spec| if spec.isolated { worker::open(spec) } else { Ok(None) });
+}
+
+fn play_by(
     spec: &Spec,
     retry: &Retry,
     stop: &Receiver<Infallible>,
     mut each: impl FnMut(Option<Incoming>) -> bool,
+    mut open: impl FnMut(&Spec) -> std::io::Result<Option<worker::Open>>,
+) {
+    let mut tries = 0;
+    loop {
+        let played = open(spec).and_then(|open| play_once(spec, retry, stop, &mut each, open.as_ref()));
+        let Err(error) = played else { return };
+        let reason = format!("this system has no thread or descriptor for it: {error}");
+        if !spec.is_live() || spec.once {
+            let error = SourceError::Media { location: spec.location.to_string(), reason };
+            each(Some(Incoming::Finished(Finish::incomplete(Some(error)))));
+            return;
+        }
+        if !each(Some(Incoming::Lost(Loss { reason, auth_failed: false }))) {
+            return;
+        }
+        let (began, wait) = (monotonic(), retry.wait(tries));
+        tries = tries.saturating_add(1);
+        while began.elapsed() < wait {
+            if stop.recv_timeout(TICK) == Err(RecvTimeoutError::Disconnected) {
+                each(Some(Incoming::Finished(Finish::incomplete(None))));
+                return;
+            }
+            if !each(None) {
+                return;
+            }
+        }
+    }
+}
+
+/// Errors: nothing was begun.
+fn play_once(
+    spec: &Spec,
+    retry: &Retry,
+    stop: &Receiver<Infallible>,
+    each: &mut impl FnMut(Option<Incoming>) -> bool,
+    open: Option<&worker::Open>,
 ) -> std::io::Result<()> {
     let (frames, incoming) = bounded(FRAMES);
     // The source stops when the program does, or when this function returns.
     let (own_stop, source_stop) = bounded::<Infallible>(0);
-    let open = if spec.isolated { worker::open(spec)? } else { None };
-    let relay = open.as_ref().map(|open| &open.relay);
+    let relay = open.map(|open| &open.relay);
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name(format!("src:{}", spec.name));
         thread.spawn_scoped(scope, move || {
@@ -81,7 +122,7 @@ pub fn play(
             if own_stop.is_some() && stop.try_recv() == Err(TryRecvError::Disconnected) {
                 own_stop = None;
             }
-            let message = match incoming.recv_timeout(Duration::from_millis(100)) {
+            let message = match incoming.recv_timeout(TICK) {
                 Ok(message) => Some(message),
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -127,6 +168,45 @@ pub fn interruptible<T: Send + 'static>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::{Description, Location, Microphone};
+
+    /// A source for which the system has nothing, so many times; what is said of it.
+    fn without(times: u32, once: bool, stop: &Receiver<Infallible>) -> (Vec<Loss>, bool, Option<Finish>) {
+        let location = Location::Test { microphone: Microphone::Usual };
+        let spec = Spec { once, ..Spec::once("t", location, Description::shipped("test.gst", None).unwrap()) };
+        let retry = Retry { first: Duration::from_millis(20), ..Retry::default() };
+        let (mut lost, mut seen, mut finish, mut refused) = (Vec::new(), false, None, 0);
+        let each = |message| {
+            match message {
+                Some(Incoming::Lost(loss)) => lost.push(loss),
+                Some(Incoming::Finished(end)) => finish = Some(end),
+                Some(Incoming::Frame { .. }) => seen = true,
+                _ => {}
+            }
+            !seen
+        };
+        play_by(&spec, &retry, stop, each, |_| {
+            refused += 1;
+            if refused <= times { Err(std::io::ErrorKind::QuotaExceeded.into()) } else { Ok(None) }
+        });
+        (lost, seen, finish)
+    }
+
+    #[test]
+    fn a_live_source_without_a_thread_is_lost_and_tried_again() {
+        let (running, stop) = bounded::<Infallible>(0);
+        let (lost, seen, finish) = without(2, false, &stop);
+        assert_eq!((lost.len(), seen, finish.is_none()), (2, true, true), "{lost:?}");
+        assert!(lost[0].reason.contains("no thread or descriptor") && !lost[0].auth_failed, "{lost:?}");
+
+        // What is played once ends with its reason, and a stop is not waited out.
+        let (lost, seen, finish) = without(1, true, &stop);
+        assert!(lost.is_empty() && !seen);
+        assert!(finish.unwrap().error.unwrap().to_string().contains("no thread or descriptor"));
+        drop(running);
+        let (lost, _, finish) = without(u32::MAX, false, &stop);
+        assert_eq!((lost.len(), finish.unwrap().error.is_none()), (1, true));
+    }
 
     #[test]
     fn every_item_is_done_once_and_no_more_begun_after_a_stop() {

@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 use tower_governor::GovernorLayer;
 use tower_governor::governor::GovernorConfigBuilder;
 
-use super::{Outcome, RunError, Sinks, control, run_controlled};
+use super::{Anew, Outcome, RunError, Sinks, control, run_controlled};
 use crate::config::{Config, FileWatch};
 use crate::server::connection::{Acceptor, hurry};
 use crate::server::limit::{ByAddress, too_fast};
@@ -87,7 +87,7 @@ pub struct Listening {
 /// Something that is needed before anything runs is not there.
 pub async fn serve(
     config: Config,
-    anew: mpsc::Receiver<Config>,
+    anew: mpsc::Receiver<Anew>,
     listening: oneshot::Sender<Listening>,
     stop: impl Future<Output = ()>,
 ) -> Result<Outcome, ServeError> {
@@ -199,22 +199,29 @@ async fn listen(
     }
 }
 
-/// Takes a renewed certificate without a restart. What cannot be used is told, and the one there is stays.
+/// Takes a renewed certificate without a restart. What cannot be used is told once and tried again, since what was wrong may be
+/// mended without another change of the files (their owner, say); the one there is stays.
 async fn renew(tls: RustlsConfig, cert: PathBuf, key: PathBuf) {
     let mut watched = FileWatch::new(vec![cert.clone(), key.clone()]);
     let mut ticks = tokio::time::interval(LOOK);
+    let mut refused = None;
     loop {
         ticks.tick().await;
-        if !watched.changed() {
+        if !watched.changed() && refused.is_none() {
             continue;
         }
         match crate::server::tls::read(&cert, &key).await {
             Ok(new) => {
+                refused = None;
                 tls.reload_from_config(new.get_inner());
                 tracing::warn!("the certificate was read again, and holds for new connections: {}", cert.display());
             }
             Err(error) => {
-                tracing::error!("the certificate has changed and was not taken; the one there was stays: {error}");
+                let why = error.to_string();
+                if refused.as_ref() != Some(&why) {
+                    tracing::error!("the certificate has changed and was not taken; the one there was stays: {why}");
+                }
+                refused = Some(why);
             }
         }
     }

@@ -9,7 +9,7 @@ use std::os::fd::AsFd as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncWriteExt as _, copy};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -43,6 +43,8 @@ const LONGEST_TASK: u64 = 1 << 20;
 const CONNECTING: Duration = Duration::from_secs(8);
 /// Where no connection can be accepted, the next is tried after this.
 const TIRED: Duration = Duration::from_millis(100);
+/// Where one direction has ended, the other has so long for its last words. A camera that hangs has none, and never closes.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Connections of one source at a time: `rtspsrc` has one, and the one before it may still be closing.
 const MOST_CONNECTIONS: usize = 4;
 
@@ -67,7 +69,7 @@ pub fn decode() -> Result<(), WorkerError> {
     play(&spec, &retry, &stop, |message| {
         let heard = write(&mut out, message.as_ref()).is_ok();
         heard && !matches!(message, Some(Incoming::Finished(_)))
-    })?;
+    });
     Ok(())
 }
 
@@ -139,18 +141,93 @@ async fn lead(listener: std::net::TcpListener, camera: Arc<Spec>, trouble: &Arc<
     }
 }
 
-async fn connection(mut worker: TcpStream, camera: Arc<Spec>, trouble: Arc<Mutex<Option<String>>>) {
+async fn connection(worker: TcpStream, camera: Arc<Spec>, trouble: Arc<Mutex<Option<String>>>) {
     let connected = timeout(CONNECTING, reach(&camera)).await;
     let say = |reason| *trouble.lock().unwrap_or_else(PoisonError::into_inner) = reason;
     let reason = match connected {
-        Ok(Ok(mut camera)) => {
+        Ok(Ok(camera)) => {
             say(None);
-            // One that goes away is told by the end of the other.
-            let _ = copy_bidirectional(&mut worker, &mut camera).await;
+            join(worker, camera).await;
             return;
         }
         Ok(Err(reason)) => reason,
         Err(_) => format!("the camera does not answer within {} s", CONNECTING.as_secs()),
     };
     say(Some(reason));
+}
+
+/// Copies both ways until either has ended, and a moment longer; then both connections are closed. One that goes away is told by the
+/// end of the other.
+async fn join(mut worker: TcpStream, mut camera: TcpStream) {
+    let (mut from_worker, mut to_worker) = worker.split();
+    let (mut from_camera, mut to_camera) = camera.split();
+    let there = async {
+        let _ = copy(&mut from_worker, &mut to_camera).await;
+        let _ = to_camera.shutdown().await;
+    };
+    let back = async {
+        let _ = copy(&mut from_camera, &mut to_worker).await;
+        let _ = to_worker.shutdown().await;
+    };
+    tokio::pin!(there, back);
+    tokio::select! {
+        () = &mut there => drop(timeout(LAST_WORDS, back).await),
+        () = &mut back => drop(timeout(LAST_WORDS, there).await),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+    use crate::source::Description;
+    use crate::time::monotonic;
+
+    const LIMIT: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn a_camera_that_accepts_and_hangs_does_not_use_the_relay_up() {
+        let camera = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("rtsp://{}/live", camera.local_addr().unwrap());
+        let location = Location::Rtsp(url::Url::parse(&url).unwrap());
+        let spec = Spec::once("hangs", location, Description::shipped("rtsp.gst", None).unwrap());
+        let open = open(&spec).unwrap().unwrap();
+        let ask = || {
+            let mut worker = std::net::TcpStream::connect(("127.0.0.1", open.relay.port)).unwrap();
+            worker.set_read_timeout(Some(LIMIT)).unwrap();
+            worker.write_all(b"OPTIONS").unwrap();
+            worker
+        };
+        camera.set_nonblocking(true).unwrap();
+        let accept = || {
+            let began = monotonic();
+            while began.elapsed() < LIMIT {
+                if let Ok((connection, _)) = camera.accept() {
+                    connection.set_read_timeout(Some(LIMIT)).unwrap();
+                    return connection;
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            panic!("the relay does not connect any more");
+        };
+        // It accepts, says nothing and closes nothing; who asked gives up.
+        let mut hung = Vec::new();
+        for _ in 0..=MOST_CONNECTIONS {
+            drop(ask());
+            hung.push(accept());
+        }
+        // It works again; its last word arrives.
+        let mut worker = ask();
+        let mut works = accept();
+        let mut words = [0; 7];
+        works.read_exact(&mut words).unwrap();
+        assert_eq!(&words, b"OPTIONS");
+        works.write_all(b"200 OK").unwrap();
+        drop(works);
+        let mut answer = String::new();
+        worker.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer, "200 OK");
+        drop(hung);
+    }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use ahwatch::alert::Actor;
 use ahwatch::alert::stdout::json_line;
 use ahwatch::config::{Config, Overrides, RawConfig, Rule, SourceConfig};
-use ahwatch::run::{Control, ControlError, Outcome, RunError, SessionOptions, control, run_controlled};
+use ahwatch::run::{Anew, Control, ControlError, Outcome, RunError, SessionOptions, control, run_controlled};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
@@ -31,7 +31,7 @@ struct Stage {
     control: Control,
     /// Events as lines of JSON.
     told: Arc<Mutex<String>>,
-    anew: mpsc::Sender<Config>,
+    anew: mpsc::Sender<Anew>,
     stop: Option<oneshot::Sender<()>>,
     run: JoinHandle<Result<Outcome, RunError>>,
     file: PathBuf,
@@ -379,7 +379,7 @@ fn a_configuration_that_is_read_again_leaves_sources_that_were_added_by_command_
     let id = stage.add(stage.source("room", "url = \"test:\""));
     stage.wait_for_kind(&id, STARTED);
     let table = |name: &str| format!("[[source]]\nname = \"{name}\"\nurl = \"test:\"\n");
-    let reload = |text: &str| stage.now(stage.anew.send(config(text, &stage.file))).unwrap();
+    let reload = |text: &str| stage.now(stage.anew.send(Anew::new(config(text, &stage.file)).0)).unwrap();
     reload(&table("new"));
     stage.wait_for("the new one", |event| event["type"] == STARTED && event["source"] == "/ahwatch/new");
     stage.wait_for("the old one's end", |event| event["type"] == ENDED && event["source"] == "/ahwatch/old");

@@ -9,6 +9,7 @@ use crate::books::books_are_exact;
 use crate::kit::media::{Recipe, not_media, only_text};
 use crate::kit::rtsp::{Camera, Show};
 use crate::kit::run::{Finished, Running, ahwatch};
+use crate::kit::wait_until;
 use crate::watch_file::{LIMIT, by_first_picture, ended, labels, linspace, lost_windows, panel, three};
 
 fn table(name: &str, key: &str, value: &str, isolated: bool) -> String {
@@ -93,6 +94,10 @@ fn a_camera_that_is_not_there_is_told_by_its_own_reason() {
     assert!(run.stderr.contains("cannot be reached") && run.stderr.contains("refused"), "{}", run.stderr);
 }
 
+fn is_worker(id: u32) -> bool {
+    std::fs::read(format!("/proc/{id}/cmdline")).is_ok_and(|line| line.ends_with(b"worker\0"))
+}
+
 /// Processes that decode for this one.
 fn workers(parent: u32) -> Vec<u32> {
     let ids =
@@ -101,7 +106,7 @@ fn workers(parent: u32) -> Vec<u32> {
         let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
         let own =
             status.lines().any(|line| line.strip_prefix("PPid:").is_some_and(|id| id.trim() == parent.to_string()));
-        own && std::fs::read(format!("/proc/{id}/cmdline")).is_ok_and(|line| line.ends_with(b"worker\0"))
+        own && is_worker(*id)
     };
     ids.filter(its).collect()
 }
@@ -141,10 +146,14 @@ fn a_process_that_dies_is_a_loss_of_its_source_alone_and_another_takes_its_place
     let hit = lost["source"].as_str().unwrap().trim_start_matches("/ahwatch/").to_owned();
     let other = if hit == "hit" { "other" } else { "hit" };
     run.wait_until(LIMIT, "windows after it", |run| judged(run, &hit, 3).and(judged(run, other, 3)));
+    let last = workers(run.id());
+    assert!(last.len() == 2 && !last.contains(&killed), "{last:?}");
     run.signal("INT");
-    let id = run.id();
     let run = run.finish(LIMIT).expect_code(0);
-    assert_eq!(workers(id), Vec::<u32>::new());
+    // Whoever is its parent now.
+    for id in last {
+        wait_until(LIMIT, "the end of a process that decoded", || (!is_worker(id)).then_some(()));
+    }
     books_are_exact(&run.events());
     let of_other = |event: &&Value| event["source"] == format!("/ahwatch/{other}");
     let events = run.events();

@@ -99,8 +99,30 @@ fn a_bad_file_changes_nothing_and_says_all_that_is_wrong() {
     // A file that does not change is read again when asked.
     write(&scene.file, &good);
     scene.run.signal("HUP");
-    scene.told("says what it said");
+    scene.told("1 sources go on");
     assert_eq!((scene.count(STARTED, "kept"), scene.count(STARTED, "new")), (1, 0));
+    scene.run.signal("TERM");
+    scene.run.finish(LIMIT).expect_code(0);
+}
+
+#[test]
+fn what_was_not_taken_is_tried_again_at_a_hangup_though_its_file_says_what_it_said() {
+    let good = test_sources(&["kept"]);
+    let mut scene = Scene::start(&good);
+    scene.wait_for(STARTED, "kept");
+    let pipeline = scene.file.with_file_name("own.gst");
+    let shipped = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines/test.gst")).unwrap();
+    std::fs::write(&pipeline, shipped.replace("appsink", "apsink")).unwrap();
+    write(
+        &scene.file,
+        &(good + "[[source]]\nname = \"new\"\nurl = \"test:\"\npipeline = \"" + pipeline.to_str().unwrap() + "\"\n"),
+    );
+    scene.told("not taken; nothing changes");
+    std::fs::write(&pipeline, shipped).unwrap();
+    scene.run.signal("HUP");
+    scene.wait_for(STARTED, "new");
+    scene.told("added: new; 1 sources go on");
+    assert_eq!((scene.count(STARTED, "kept"), scene.count(ENDED, "kept")), (1, 0));
     scene.run.signal("TERM");
     scene.run.finish(LIMIT).expect_code(0);
 }

@@ -114,6 +114,34 @@ fn a_renewed_certificate_is_taken_while_it_runs_and_a_bad_one_is_not() {
 }
 
 #[test]
+fn a_pair_that_could_not_be_read_is_tried_again_though_its_files_look_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let (first, second) = (pair(), pair());
+    std::fs::write(path("cert.pem"), &first.cert).unwrap();
+    std::fs::write(path("key.pem"), &first.key).unwrap();
+    let mut run: Running = start(dir.path(), BOTH).start();
+    let at = address(&mut run);
+    // As long as the right ones, and of the same time: as files whose owner is set right afterwards, for who may read them all.
+    let then = std::time::SystemTime::now();
+    let put = |name: &str, text: &str| {
+        let file = std::fs::OpenOptions::new().write(true).truncate(true).open(path(name)).unwrap();
+        (&file).write_all(text.as_bytes()).unwrap();
+        file.set_modified(then).unwrap();
+    };
+    put("cert.pem", &second.cert);
+    put("key.pem", &"x".repeat(second.key.len()));
+    run.wait_until(LIMIT, "a word about the key", |run| run.stderr().contains("holds no private key").then_some(()));
+    // Some looks later it still was said once.
+    std::thread::sleep(Duration::from_millis(2500));
+    put("key.pem", &second.key);
+    run.wait_until(LIMIT, "the new one", |_| ask(&at, &second.authority).ok());
+    run.signal("TERM");
+    let run = run.finish(LIMIT).expect_code(0);
+    assert_eq!(run.stderr.matches("was not taken").count(), 1, "{}", run.stderr);
+}
+
+#[test]
 fn what_is_wrong_with_a_certificate_or_key_is_one_line_and_nothing_starts() {
     let dir = tempfile::tempdir().unwrap();
     let (made, other) = (pair(), pair());
