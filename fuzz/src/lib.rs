@@ -8,6 +8,8 @@ pub mod answer;
 pub mod config;
 pub mod cutter;
 pub mod events;
+pub mod fingerprint;
+pub mod headers;
 pub mod import;
 pub mod journal;
 pub mod offer;
@@ -15,14 +17,17 @@ pub mod panel;
 pub mod resume;
 pub mod signature;
 pub mod splits;
+pub mod worker;
 
 /// The targets by name.
-pub const TARGETS: [(&str, fn(&[u8])); 12] = [
+pub const TARGETS: [(&str, fn(&[u8])); 15] = [
     ("annotations", annotations::run),
     ("answer", answer::run),
     ("config", config::run),
     ("cutter", cutter::run),
     ("events", events::run),
+    ("fingerprint", fingerprint::run),
+    ("headers", headers::run),
     ("import", import::run),
     ("journal", journal::run),
     ("offer", offer::run),
@@ -30,6 +35,7 @@ pub const TARGETS: [(&str, fn(&[u8])); 12] = [
     ("resume", resume::run),
     ("signature", signature::run),
     ("splits", splits::run),
+    ("worker", worker::run),
 ];
 
 /// A file that holds `data`, for what reads files; each thread has a folder of its own.

@@ -227,7 +227,10 @@ pub fn summary_table(summary: &Summary) -> String {
     }
     let alarms = match (summary.alarms, summary.alarms_per_hour()) {
         (Some(alarms), Some(rate)) => {
-            format!("episodes: {}, with an alert: {}, alarms per judged hour: {rate:.1}", alarms.episodes, alarms.alerts)
+            format!(
+                "episodes: {}, with an alert: {}, alarms per judged hour: {rate:.1}",
+                alarms.episodes, alarms.alerts
+            )
         }
         (Some(alarms), None) => format!("episodes: {}", alarms.episodes),
         (None, _) => "episodes are not reported under early stop".to_owned(),

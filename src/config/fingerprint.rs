@@ -54,12 +54,21 @@ pub fn read(path: &Path) -> Result<Fingerprint, String> {
     let clip = |clip: Clip| {
         let known = clip_named(&clip.name);
         let Clip { sha256, log_odds, spread, .. } = clip;
+        // Nothing is farther from a number that is none, or beyond all: such a clip would hide any change.
+        if !log_odds.is_finite() || !spread.is_finite() || spread < 0.0 {
+            return Err(format!(
+                "has log_odds = {log_odds} and spread = {spread} for a clip; both are numbers, spread not below 0"
+            ));
+        }
         let known = known.ok_or_else(|| format!("names a clip \"{}\" that this program does not have", clip.name))?;
         Ok(ClipFingerprint { clip: known, sha256, log_odds, spread })
     };
     let judge = |judge: Judge| {
         let clips = judge.clip.into_iter().map(clip).collect::<Result<_, String>>()?;
         let Judge { name, model, prompt_sha256, time_scale, server, .. } = judge;
+        if !time_scale.is_finite() {
+            return Err(format!("has time_scale = {time_scale} for a judge, which is no number"));
+        }
         Ok(JudgeFingerprint { name, model, prompt_sha256, time_scale, server, clips })
     };
     let judges = file.judge.into_iter().map(judge).collect::<Result<_, String>>()?;
@@ -138,6 +147,12 @@ mod tests {
         assert!(says("version = 2\nsaved = \"\"").contains("version 2"));
         let other = text(&example()).replace("\"still\"", "\"waltz\"");
         assert!(says(&other).contains("waltz"));
+        for (typed, what) in [("log_odds = nan", "log_odds = NaN"), ("log_odds = inf", "inf")] {
+            assert!(says(&text(&example()).replace("log_odds = -0.3408203125", typed)).contains(what));
+        }
+        for typed in ["spread = inf", "spread = nan", "spread = -1.0"] {
+            assert!(says(&text(&example()).replace("spread = 0.0", typed)).contains("spread"));
+        }
         assert!(read(&dir.path().join("none")).unwrap_err().contains("cannot be read"));
     }
 }

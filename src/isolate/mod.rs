@@ -15,4 +15,4 @@ mod wire;
 pub use parent::{Relay, supervise};
 pub use sandbox::{Held, SandboxError, available, enter};
 pub use task::Task;
-pub use wire::{Said, WireError, write, write_ready};
+pub use wire::{Said, WireError, read, write, write_ready};

@@ -11,8 +11,9 @@ const MOST_TRACKS: usize = 64;
 /// Bytes of an MP4's `moov`: that of a day at 30 pictures a second has some 40 MB.
 const LARGEST_MOOV: u64 = 64 << 20;
 
-/// None: nothing speaks against playing it. Else what does, in one line.
-pub(super) fn excess(file: File) -> Option<String> {
+/// None: nothing speaks against playing it, or it cannot be told. Else what does, in one line.
+#[must_use]
+pub fn excess(file: File) -> Option<String> {
     let length = file.metadata().ok()?.len();
     let mut input = Input { file: BufReader::new(file), at: 0 };
     let mut magic = [0; 8];

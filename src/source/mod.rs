@@ -21,7 +21,7 @@ mod device;
 mod diagnose;
 mod elements;
 mod goodbye;
-mod headers;
+pub mod headers;
 mod image;
 mod leash;
 mod limits;

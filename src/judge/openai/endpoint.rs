@@ -200,7 +200,10 @@ impl Endpoint {
         match change {
             Change::None => return,
             Change::Opened => {
-                tracing::warn!("{} does not answer; it is left alone, and asked once a second whether it is there", self.url);
+                tracing::warn!(
+                    "{} does not answer; it is left alone, and asked once a second whether it is there",
+                    self.url
+                );
             }
             Change::Closed => tracing::info!("{} answers again", self.url),
             Change::TrialFree => {}
