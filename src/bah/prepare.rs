@@ -69,6 +69,8 @@ pub struct Rows {
 pub struct Outcome {
     /// Videos of the split.
     pub videos: usize,
+    /// Of them now prepared, those done before among them.
+    pub prepared: usize,
     /// Of them not done, since their participants do not allow the use in challenges.
     pub left_out: usize,
     /// Done before.
@@ -197,7 +199,11 @@ pub fn prepare(
     }
     outcome.stopped = records.len() + outcome.failed.len() < videos.len();
     outcome.failed.sort_by(|a, b| a.0.cmp(&b.0));
-    write_about(dataset, preparing, &records, &outcome.failed, &folders)?;
+    outcome.prepared = records.len();
+    // Rows and manifest speak of the whole split: a part of it never takes the place of what an earlier run wrote.
+    if !outcome.stopped {
+        write_about(dataset, preparing, &records, &outcome.failed, &folders)?;
+    }
     for (video, record) in videos.iter().filter_map(|v| Some((v, records.get(v.path)?))) {
         outcome.clips[usize::from(video.label != Label::Present)] += record.clips.len();
         outcome.length += MediaTime::from_nanos(record.length_ns);

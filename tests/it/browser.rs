@@ -73,7 +73,7 @@ fn the_participants_page_in_a_browser() {
 
 #[test]
 fn the_dashboard_in_a_browser() {
-    pass("dashboard.test.mjs", 23);
+    pass("dashboard.test.mjs", 25);
 }
 
 /// With the program itself, from joining to withdrawal.

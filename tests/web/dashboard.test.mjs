@@ -367,3 +367,37 @@ test("a service that is away is told, and a token that expires leads to the sign
   await later(page);
   await page.getByLabel("Token").waitFor({ timeout: 30_000 });
 });
+
+test("a service that is away from the start: nothing is said of who judges", async () => {
+  mock = await busy(0);
+  mock.broken = (method, path) => (path.startsWith("/v1/sessions") ? { status: 503, title: "The service is away" } : null);
+  const page = await look(busy, "/");
+  await saysLater(page, "The service is away");
+  assert.equal(await page.getByText("No panel is configured").count(), 0);
+  mock.broken = () => null;
+  await until(async () => (await later(page), page.getByRole("heading", { name: "Judges" }).isVisible()), "the judges");
+});
+
+test("an action that failed stays told, and a withdrawal that left something is not called complete", async () => {
+  const page = await session();
+  mock.broken = (method, path) => (path.endsWith("/pause") ? { status: 500, title: "The pause failed" } : null);
+  await page.getByRole("button", { name: "Pause" }).click();
+  await says(page, "The pause failed");
+  await later(page);
+  await later(page);
+  assert.ok(await page.getByText("The pause failed").first().isVisible(), "after the page has looked again");
+  // As the service does it where clips cannot be deleted: it withdraws, and answers 500.
+  mock.broken = (method, path) => (path.endsWith("/withdraw") ? { status: 500, title: "The clips could not be deleted" } : null);
+  const withdraw = async () => {
+    await page.getByRole("button", { name: "Withdraw for the participant" }).click();
+    await page.getByRole("button", { name: "Withdraw and delete" }).click();
+  };
+  await withdraw();
+  await says(page, "The clips could not be deleted");
+  mock.tell(mock.sessions.get("s-1").withdrawn());
+  await says(page, "Not everything could be deleted");
+  assert.equal(await page.getByText("Everything of this session is deleted").count(), 0);
+  mock.broken = () => null;
+  await withdraw();
+  await saysLater(page, "Everything of this session is deleted");
+});

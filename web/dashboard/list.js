@@ -14,14 +14,14 @@ const PAGE = 100;
 export const ADVISORY = "Advisory, not a diagnosis: what is shown here is estimated; it errs, and a person has to decide.";
 
 export class ListView {
-  #sessions = []; #next = null; #more = []; #problem = null; #health = { judges: [], sinks: [], reasons: [] };
+  #sessions = []; #next = null; #more = []; #problem = null; #health = null; // until it was told: nothing is said of who judges
 
   constructor({ main, onLink }) {
     this.cards = h("ul", { class: "cards", "aria-label": "Sessions" });
     this.more = h("button", { type: "button", hidden: true, onclick: () => this.#older() }, "Older sessions");
     this.problem = h("p", { class: "error", role: "alert" });
     this.empty = h("p", { class: "empty", hidden: true });
-    this.health = h("section", { class: "card" });
+    this.health = h("section", { class: "card", hidden: true });
     fill(main, h("h1", { tabindex: "-1" }, "Sessions"), this.problem, this.empty, this.cards, this.more, this.health,
       h("p", { class: "row" }, h("a", { class: "button", href: "/v1/alerts?format=jsonl", download: "alerts.jsonl" }, "Download all alerts (JSONL)")),
       h("p", { class: "advisory" }, ADVISORY));
@@ -79,6 +79,8 @@ export class ListView {
   }
 
   #showHealth() {
+    this.health.hidden = !this.#health;
+    if (!this.#health) return;
     const { judges, sinks, reasons } = this.#health;
     fill(this.health,
       h("h2", {}, "Judges"),

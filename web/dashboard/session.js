@@ -17,6 +17,7 @@ const LEGEND = ["present", "absent", "undecided", "skipped", "dropped", "lost"];
 
 export class SessionView {
   #id; #acts; #session = null; #alerts = []; #model = new SessionModel(); #entry = null; #problem = null; #stale = true;
+  #failed = null; // the last action, if it was refused: { action, message }, until the next one
 
   constructor({ main, id, acts, onLink }) {
     this.#id = id;
@@ -131,7 +132,7 @@ export class SessionView {
   }
 
   #show() {
-    this.problem.textContent = this.#problem?.message ?? "";
+    this.problem.textContent = (this.#failed ?? this.#problem)?.message ?? "";
     const session = this.#session;
     this.body.hidden = !session || this.#model.withdrawn;
     if (!session) return;
@@ -139,7 +140,7 @@ export class SessionView {
     document.title = `${session.source} – ahwatch`;
     const consent = session.consent ? `consent ${when(session.consent.at)}` : "no consent yet";
     fill(this.head, stateBadge(session.state), session.away_because && h("span", {}, session.away_because), h("span", { class: "quiet" }, `${capital(words(session.purpose ?? "no purpose given"))}, ${consent}, created ${when(session.created)}`));
-    this.advisory.textContent = this.#model.withdrawn ? "The participant has withdrawn. Everything of this session is deleted." : (session.advisory ?? ADVISORY);
+    this.advisory.textContent = this.#model.withdrawn ? `The participant has withdrawn. ${this.#undeleted() ? "Not everything could be deleted, see above: withdraw again." : "Everything of this session is deleted."}` : (session.advisory ?? ADVISORY);
     this.#showActions(session);
     this.#showParts();
     showAlerts(this.alerts, this.#alerts, {
@@ -153,14 +154,20 @@ export class SessionView {
     });
   }
 
+  /** Whether a withdrawal took place and was refused all the same: something could not be deleted, and it can be asked for again. */
+  #undeleted() {
+    return this.#failed?.action === "withdraw";
+  }
+
   #showActions({ state }) {
     const act = (action) => async () => {
+      this.#failed = null;
       try {
         await post(sessionPath(this.#id, `/${action}`));
         this.#problem = null;
-      } catch (problem) {
-        this.problem.textContent = problem.message;
-        return;
+      } catch ({ message }) {
+        this.#failed = { action, message };
+        return this.#show();
       }
       this.#reload();
     };
@@ -169,7 +176,7 @@ export class SessionView {
       (await confirmed("Withdraw this session?", "For the participant, if they asked you to. All results and alerts of this session are deleted and cannot be brought back.", "Withdraw and delete")) && act("withdraw")();
     const running = ["live", "away", "awaiting_media"].includes(state);
     const over = OVER.includes(state);
-    fill(this.actions, this.#acts && state !== "withdrawn" && [
+    fill(this.actions, this.#acts && (state !== "withdrawn" || this.#undeleted()) && [
       running && h("button", { type: "button", "data-key": "pause", onclick: act("pause") }, "Pause"),
       state === "paused" && h("button", { type: "button", "data-key": "pause", onclick: act("resume") }, "Go on"),
       !over && h("button", { type: "button", "data-key": "end", onclick: end }, "End"),

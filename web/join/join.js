@@ -218,8 +218,10 @@ async function begin() {
     servers: iceServers(now.join.ice_servers),
     onState: (state) => {
       now.link = state;
+      // What the service last said is older than this: it may be looking again.
+      if (state === "connected" && now.server === "away") now.server = null;
       show();
-      if (state === "refused") poll();
+      if (state === "refused" || state === "connected") poll();
     },
   });
   if (now.paused) await whip.pause();

@@ -225,10 +225,16 @@ fn difference(before: &RunInfo, wanted: &RunInfo) -> Option<String> {
         let without_server = |judge: &crate::bah::run_dir::JudgeInfo| {
             let mut judge = judge.clone();
             judge.server_version = None;
+            // What a run of an earlier version does not say is not known to differ.
+            judge.max_pixels = judge.max_pixels.filter(|_| was.max_pixels.is_some());
+            judge.max_tokens = judge.max_tokens.filter(|_| was.max_tokens.is_some());
             judge
         };
         if without_server(was) != without_server(is) {
-            return Some(format!("a judge {} with another model, prompt, sampling or threshold", was.name));
+            return Some(format!(
+                "a judge {} with another model, prompt, sampling, threshold or limit of pixels or tokens",
+                was.name
+            ));
         }
     }
     if before.window != wanted.window || before.min_coverage.to_bits() != wanted.min_coverage.to_bits() {

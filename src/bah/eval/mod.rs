@@ -122,6 +122,8 @@ fn judge_info(judge: &JudgeConfig) -> JudgeInfo {
         score: judge.score,
         threshold: judge.threshold,
         constrain: judge.constrain,
+        max_pixels: Some(judge.max_pixels),
+        max_tokens: Some(sampling.max_tokens),
         server_version: None,
     }
 }

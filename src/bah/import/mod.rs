@@ -256,6 +256,8 @@ fn judge(name: &str) -> JudgeInfo {
         score: false,
         threshold: None,
         constrain: false,
+        max_pixels: None,
+        max_tokens: None,
         server_version: None,
     }
 }

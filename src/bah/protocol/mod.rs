@@ -232,13 +232,16 @@ fn panel(run: &Run, add: &mut impl FnMut(Severity, &'static str, String)) {
             );
         }
         let sampling = (judge.temperature, judge.top_p);
-        if sampling != (Some(PAPER_SAMPLING.0), Some(PAPER_SAMPLING.1)) {
+        if sampling != (Some(PAPER_SAMPLING.0), Some(PAPER_SAMPLING.1)) || judge.seed.is_some() {
             let mut how = format!("profile {}", judge.profile);
             if let Some(temperature) = judge.temperature {
                 let _ = write!(how, ", temperature {temperature}");
             }
             if let Some(top_p) = judge.top_p {
                 let _ = write!(how, ", top-p {top_p}");
+            }
+            if let Some(seed) = judge.seed {
+                let _ = write!(how, ", seed {seed}");
             }
             add(
                 Severity::Warning,

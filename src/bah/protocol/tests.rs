@@ -85,6 +85,12 @@ fn what_is_not_the_papers_protocol_is_a_warning() {
     finds(definitions, Warning, "prompt", "judge v2 was not asked with the trained prompt, but with \"definitions\"");
     let greedy = |run: &mut Run| (run.info.panel[2].temperature, run.info.panel[2].top_p) = (Some(0.0), None);
     finds(greedy, Warning, "sampling", "judge v3 sampled otherwise");
+    finds(
+        |run| run.info.panel[2].seed = Some(7),
+        Warning,
+        "sampling",
+        "judge v3 sampled otherwise (profile paper, temperature 0.3, top-p 0.95, seed 7)",
+    );
     finds(|run| run.info.panel[0].threshold = Some(0.4), Warning, "threshold", "0.4");
     for (flag, code, says) in [
         ("degraded", "degraded", "judge v3 failed the canary"),

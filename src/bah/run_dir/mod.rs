@@ -131,6 +131,12 @@ pub struct JudgeInfo {
     /// Whether the server was asked to constrain the answer.
     #[serde(default)]
     pub constrain: bool,
+    /// Most pixels of a picture that it was sent; None: not known.
+    #[serde(default)]
+    pub max_pixels: Option<u32>,
+    /// Longest answer, tokens; None: not known.
+    #[serde(default)]
+    pub max_tokens: Option<u32>,
     /// What the server said it is at the start; None: it did not say.
     #[serde(default)]
     pub server_version: Option<String>,

@@ -30,6 +30,8 @@ pub(crate) fn info(videos: &[(&str, u8)], judges: &[&str]) -> RunInfo {
         score: false,
         threshold: None,
         constrain: false,
+        max_pixels: None,
+        max_tokens: None,
         server_version: None,
     };
     RunInfo {

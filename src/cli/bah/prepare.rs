@@ -89,7 +89,7 @@ pub(super) fn run(options: &Options) -> Exit {
         eprintln!("{video}: {reason}");
     }
     if outcome.stopped {
-        eprintln!("stopped; the same command goes on from here");
+        eprintln!("stopped: rows and manifest are written by the run that ends; the same command goes on from here");
     }
     let json = options.json || !std::io::stdout().is_terminal();
     let text = if json { line(&outcome) } else { shown(&outcome) };
@@ -98,14 +98,10 @@ pub(super) fn run(options: &Options) -> Exit {
     if failed { Exit::Failed } else { Exit::Done }
 }
 
-fn done(outcome: &Outcome) -> usize {
-    (outcome.clips, outcome.videos - outcome.left_out - outcome.failed.len()).1
-}
-
 fn shown(outcome: &Outcome) -> String {
     let [yes, no] = outcome.clips;
     let mut text = format!("{} clips, {yes} Yes and {no} No", yes + no);
-    let _ = writeln!(text, ", of {} videos ({} done before)", done(outcome), outcome.resumed);
+    let _ = writeln!(text, ", of {} videos ({} done before)", outcome.prepared, outcome.resumed);
     let share = |time: MediaTime| 100.0 * time.as_secs_f64() / outcome.length.as_secs_f64().max(1e-9);
     let names = ["in clips", "rests shorter than 3 s", "outside of the annotated intervals"];
     for (name, time) in names.into_iter().zip(outcome.usage) {
@@ -125,6 +121,7 @@ fn line(outcome: &Outcome) -> String {
     let failed: Vec<_> = outcome.failed.iter().map(|(v, r)| json!({"video": v.as_str(), "reason": r})).collect();
     let line = json!({
         "videos": outcome.videos,
+        "prepared": outcome.prepared,
         "left_out": outcome.left_out,
         "resumed": outcome.resumed,
         "failed": failed,

@@ -228,6 +228,12 @@ fn a_run_of_something_else_is_not_gone_on_with() {
     refused(&dataset(), &out, &["--limit", "1", "--split", "val"], "the split test, not val");
     refused(&dataset(), &out, &["--limit", "1", "--early-stop"], "a panel without early stop");
     refused(other.path(), &out, &["--limit", "1"], "another dataset");
+    let panel = std::fs::read_to_string(&place.panel).unwrap();
+    for key in ["max_tokens = 16", "max_pixels = 20000"] {
+        std::fs::write(&place.panel, panel.replacen("[[judge]]", &format!("[[judge]]\n{key}"), 1)).unwrap();
+        refused(&dataset(), &out, &["--limit", "1"], "limit of pixels or tokens");
+    }
+    std::fs::write(&place.panel, panel).unwrap();
     refused(&dataset(), place.dir.path(), &[], "is not empty, and no RUN");
     refused(&out, &place.out("new"), &[], "has no split files");
     let split = other.path().join("split/test.txt");

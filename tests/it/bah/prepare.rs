@@ -256,6 +256,29 @@ fn a_killed_run_goes_on_where_it_ended_and_comes_to_the_same() {
 }
 
 #[test]
+fn a_run_that_is_stopped_leaves_the_rows_of_the_one_before() {
+    use ahwatch::bah::prepare::{Preparing, Rows, prepare as library};
+    let out = tempfile::tempdir().unwrap();
+    prepare(&dataset(), out.path(), "val", &[]).expect_code(0);
+    let before = tree(out.path());
+    let preparing = Preparing {
+        out: out.path().to_owned(),
+        split: ahwatch::bah::Split::Val,
+        jobs: 2,
+        for_challenge: false,
+        rows: Rows { prompt: "<video><audio>Another?".into(), grpo: true, legacy_keys: false },
+        seed: 7,
+        relative: false,
+    };
+    let dataset = ahwatch::bah::Dataset::read(&dataset(), None).unwrap();
+    // Stopped before it has looked at any video.
+    let (_, stop) = crossbeam_channel::bounded(0);
+    let outcome = library(&dataset, &preparing, &stop, |_, _| {}).unwrap();
+    assert!(outcome.stopped && outcome.prepared == 0, "{outcome:?}");
+    assert_eq!(tree(out.path()), before);
+}
+
+#[test]
 fn corrupt_videos_cost_themselves_and_are_named() {
     let (dir, out) = (copy(), tempfile::tempdir().unwrap());
     let all = of("val");
