@@ -17,7 +17,7 @@ const MIGRATIONS: &[M<'_>] = &[M::up(include_str!("schema.sql"))];
 /// Another process (`ahwatch journal purge`) may hold the file so long.
 const BUSY: Duration = Duration::from_secs(1);
 
-/// Pages that a connection keeps. SQLite's own 2 MiB would be filled, by each of six connections, as the journal grows; the
+/// Pages that a connection keeps. `SQLite`'s own 2 MiB would be filled, by each of six connections, as the journal grows; the
 /// system keeps the file's pages as well. Negative: KiB.
 const CACHE: &str = "PRAGMA cache_size = -256;";
 
