@@ -13,7 +13,7 @@
 #![allow(clippy::disallowed_methods, reason = "part of run.rs")]
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -24,8 +24,10 @@ use tokio::task::JoinSet;
 use tower_governor::GovernorLayer;
 use tower_governor::governor::GovernorConfigBuilder;
 
-use super::{Outcome, RunError, Sinks, control, run_controlled};
+use super::{ControlError, Outcome, RunError, Sinks, control, run_controlled};
+use crate::alert::journal::Journal;
 use crate::config::{Config, FileWatch};
+use crate::record::{Records, broken_off};
 use crate::server::connection::{Acceptor, hurry};
 use crate::server::limit::{ByAddress, too_fast};
 use crate::server::{Service, router};
@@ -106,6 +108,9 @@ pub async fn serve(
         .await
         .map_err(|error| ServeError::Listen(server.media_listen, error))?;
     let journal = super::journal::journal(&config.journal, &config.sinks)?;
+    if let Some(dir) = &config.record {
+        remove_clips(&journal, dir).await;
+    }
     let (control, commands) = control();
     let configs = control.configs();
     let service = Arc::new(Service::new(
@@ -168,6 +173,18 @@ pub async fn serve(
     }
     journal.close().await;
     Ok(outcome?)
+}
+
+/// Deletes the clips of sessions whose withdrawal the last run did not come to the end of.
+async fn remove_clips(journal: &Journal, dir: &Path) {
+    for session in journal.finished() {
+        let (dir, id) = (dir.to_owned(), session.clone());
+        let removed = super::blocking(move || Records::remove_from(&dir, &id)).await;
+        if let Err(error) = removed.unwrap_or_else(|| Err(broken_off())) {
+            let error = ControlError::NotDeleted(error.to_string().into());
+            tracing::error!(session = %session, "its consent was withdrawn: {error}");
+        }
+    }
 }
 
 /// Answers requests until the handle says otherwise.

@@ -67,6 +67,8 @@ struct Handle {
     path: PathBuf,
     shared: Arc<Shared>,
     reader: Reader,
+    /// Sessions whose withdrawal was finished when it was opened.
+    finished: Vec<String>,
 }
 
 impl Drop for Handle {
@@ -83,8 +85,8 @@ impl std::fmt::Debug for Journal {
 }
 
 impl Journal {
-    /// Opens the file and makes it where there is none. Sessions that were running in it become interrupted. What is told
-    /// is written once somebody runs the [`Writer`].
+    /// Opens the file and makes it where there is none. Sessions that were running in it become interrupted, and withdrawals that
+    /// the last run did not come to the end of are finished. What is told is written once somebody runs the [`Writer`].
     ///
     /// # Errors
     /// It cannot be opened or written.
@@ -92,7 +94,7 @@ impl Journal {
         let shared = Arc::new(Shared::default());
         let writer = writer::begin(path, Arc::clone(&shared))?;
         let reader = Reader::of_run(path, Arc::clone(&shared));
-        let handle = Handle { path: path.to_owned(), shared, reader };
+        let handle = Handle { path: path.to_owned(), shared, reader, finished: writer.finished.clone() };
         Ok((Self { handle: Arc::new(handle) }, writer))
     }
 
@@ -242,6 +244,13 @@ impl Journal {
     pub async fn revoke(&self, name: &str) -> Result<bool, JournalError> {
         let name = name.to_owned();
         self.call(false, move |db| Ok(store::revoke(db, &name)?)).await
+    }
+
+    /// Sessions that the last run had withdrawn and not deleted, which was done at the start of this one. Clips that were recorded
+    /// of them may be left.
+    #[must_use]
+    pub fn finished(&self) -> &[String] {
+        &self.handle.finished
     }
 
     /// To read, with connections of its own; blocking.
