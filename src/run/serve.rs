@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Shutdown: first no connection is taken any more and browsers are let go, then the watch ends as it always does, then the hub
-//! has everything in the journal, event streams end with that, open requests are answered, then the journal is closed. What sinks
+//! has everything in the journal, event streams end with that, open requests are answered and what
+//! was asked for is done, then the journal is closed. What sinks
 //! have not taken stays in the journal.
 
 #![allow(clippy::disallowed_methods, reason = "part of run.rs")]
@@ -165,6 +166,10 @@ pub async fn serve(
         tracing::warn!("{} connections were cut: their requests took too long", handle.connection_count());
         answering.abort();
         handle.shutdown();
+    }
+    // Who asked for something and went away is none of those connections.
+    if tokio::time::timeout_at(latest, service.idle()).await.is_err() {
+        tracing::warn!("requests of clients that are gone were cut: they took too long");
     }
     drop(tasks);
     // It followed the configuration as long as the watch did.

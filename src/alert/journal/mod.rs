@@ -180,6 +180,15 @@ impl Journal {
         .await
     }
 
+    /// As [`Journal::set_state`], and waits for nothing. Of a session that is not there nothing is written.
+    ///
+    /// # Errors
+    /// The journal is closed.
+    pub fn note_state(&self, session: &str, state: SessionState, now: Timestamp) -> Result<(), JournalError> {
+        let session = session.to_owned();
+        self.later(move |db| Ok(store::state(db, &session, state, now).map(drop)?))
+    }
+
     /// What somebody made of an alert; the last word counts.
     ///
     /// # Errors
@@ -298,6 +307,14 @@ impl Journal {
         let call = Call { keep, ..Call::new(work, Some(reply)) };
         self.queue(Box::new(call))?;
         wait(done).await
+    }
+
+    /// Has one thing done in its turn, or where the disk refuses later; nobody waits for it.
+    fn later(
+        &self,
+        work: impl FnMut(&Connection) -> Result<(), JournalError> + Send + 'static,
+    ) -> Result<(), JournalError> {
+        self.queue(Box::new(Call { keep: true, ..Call::new(work, None) }))
     }
 
     fn queue(&self, work: Box<dyn Work>) -> Result<(), JournalError> {
