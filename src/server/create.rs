@@ -338,7 +338,7 @@ impl Service {
     }
 
     /// A session of a configured source begins: whose leave it has is in the configuration.
-    pub(super) async fn register(&self, event: &crate::alert::Event, settings: &SessionSettings) {
+    pub(super) fn register(&self, event: &crate::alert::Event, settings: &SessionSettings) {
         let Some(id) = &event.session else { return };
         if hold(&self.open).contains_key(id) {
             return;
@@ -364,8 +364,9 @@ impl Service {
             rule: settings.rule,
             detail: None,
         };
-        if let Err(error) = self.journal.create_session(new).await {
-            tracing::error!(source = %event.source, "its session is not in the journal yet: {error}");
+        // All events come by here: a disk that stalls must not hold them up.
+        if let Err(error) = self.journal.note_session(new) {
+            tracing::error!(source = %event.source, "whose leave its session has is not in the journal: {error}");
         }
     }
 }

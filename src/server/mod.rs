@@ -148,7 +148,7 @@ impl Service {
     pub async fn tell(&self, events: Vec<Event>) {
         for event in &events {
             if let EventKind::SessionStarted(settings) = &event.kind {
-                self.register(event, settings).await;
+                self.register(event, settings);
             }
         }
         let began = monotonic();

@@ -155,6 +155,15 @@ impl Journal {
         self.call(false, move |db| store::create_session(db, &new)).await
     }
 
+    /// As [`Journal::create_session`], before everything that is told from now on, and waits for nothing: where the disk refuses
+    /// it is written when that heals.
+    ///
+    /// # Errors
+    /// The journal is closed.
+    pub fn note_session(&self, new: NewSession) -> Result<(), JournalError> {
+        self.later(move |db| store::create_session(db, &new))
+    }
+
     /// Somebody agreed; a session that was waiting for that now waits for media.
     ///
     /// # Errors

@@ -9,11 +9,12 @@ use hyper_util::service::TowerToHyperService;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt as _;
-use tokio::time::{pause, resume, sleep, timeout};
+use tokio::time::{Instant, pause, resume, sleep, timeout};
 
 use super::super::problem::{Body, Named};
 use super::super::whip::{Hub, Peers};
 use super::*;
+use crate::alert::fixtures;
 use crate::alert::journal::{Role, SessionRow, Token};
 use crate::config::{JournalConfig, Overrides, RawConfig};
 use crate::run::{Commands, control};
@@ -176,4 +177,31 @@ async fn what_cannot_be_made_holds_no_place() {
     rig.written().await;
     let all = rig.journal.reader().sessions(None, 9).unwrap();
     assert_eq!(all.iter().map(|row| row.state).collect::<Vec<_>>(), [SessionState::Ended], "nobody has its link");
+}
+
+#[tokio::test]
+async fn sessions_of_configured_sources_begin_without_waiting_for_the_disk() {
+    const SESSIONS: u64 = 20;
+    let source = "[[source]]\nname = \"room\"\nurl = \"test:\"\npurpose = \"research\"\nconsent = \"folder 3\"\n";
+    let rig = rig(source);
+    let began = fixtures::panel_session().into_iter().find(|e| matches!(e.kind, EventKind::SessionStarted(_))).unwrap();
+    let of = |n: u64| {
+        let id: Arc<str> = format!("s{n}").into();
+        Event { session: Some(Arc::clone(&id)), scope: id, number: 0, source: "room".into(), ..began.clone() }
+    };
+    let stalled = rig.journal.stall();
+    pause();
+    let start = Instant::now();
+    rig.service.tell((0..SESSIONS).map(of).collect()).await;
+    let took = start.elapsed();
+    resume();
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert_eq!(hold(&rig.service.live).sessions().count() as u64, SESSIONS);
+    drop(stalled);
+    rig.written().await;
+    for n in 0..SESSIONS {
+        let row = rig.row(&format!("s{n}"));
+        let consent = row.consent.and_then(|consent| consent.reference);
+        assert_eq!((row.purpose.as_deref(), consent.as_deref()), (Some("research"), Some("folder 3")));
+    }
 }
