@@ -338,6 +338,18 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
     tokio::task::spawn_blocking(work).await.ok()
 }
 
+/// Runs work to its end, also where whoever waits for it is dropped. A panic in it is the caller's.
+pub(crate) async fn detached<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+    match tokio::spawn(work).await {
+        Ok(value) => value,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is being shut down, and with it whoever waits.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
+
 /// What a new configuration changed.
 #[derive(Debug, Default)]
 pub struct Change {

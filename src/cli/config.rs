@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use super::Exit;
+use super::serve::by_leave;
 use super::watch::environment;
 use crate::config::{Config, Judging, Overrides, config_schema};
 
@@ -43,7 +44,11 @@ pub(super) fn run(command: &Command) -> Exit {
 
 fn check(file: &std::path::Path, panel: Option<&std::path::Path>) -> Result<String, String> {
     let raw = super::typed(Some(file), panel)?;
+    let serves = raw.serves;
     let config = Config::build(raw, Overrides::default(), &environment).map_err(|problems| problems.to_string())?;
+    if serves {
+        by_leave(&config, file)?;
+    }
     let judges = match &config.judging {
         Judging::Cues { .. } => "the embedded hesitation-cue index".to_owned(),
         Judging::Panel(judges) => format!("a panel of {}", judges.len()),

@@ -1,6 +1,6 @@
 //! `ahwatch serve`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use tokio::sync::{mpsc, oneshot};
@@ -45,6 +45,11 @@ pub(super) fn run(options: &Options) -> Exit {
         }
     };
     introduce(&config);
+    if config.server.controller.is_none() {
+        tracing::warn!(
+            "participants' sessions are refused until [controller] name and contact say who is answerable: they have to read it"
+        );
+    }
     super::run_command(serve(config, options))
 }
 
@@ -59,16 +64,21 @@ fn configure(options: &Options) -> Result<Config, String> {
         ..Overrides::default()
     };
     let config = Config::build(raw, overrides, &environment).map_err(|problems| problems.to_string())?;
-    // Nobody is watched by a service without a purpose and somebody's leave.
+    by_leave(&config, &options.config)?;
+    Ok(config)
+}
+
+/// Refuses sources that a service may not watch: nobody is watched by one without a purpose and somebody's leave.
+pub(super) fn by_leave(config: &Config, file: &Path) -> Result<(), String> {
     let without: Vec<_> = config.sources.iter().filter(|source| source.leave.is_none()).collect();
     if without.is_empty() {
-        return Ok(config);
+        return Ok(());
     }
     let lines = without.iter().map(|source| {
         format!(
-            "{}: [[source]] {:?}: has no purpose and consent; write `purpose` (what it is watched for) and `consent` (where \
-             the consent of the people in it is written down)",
-            options.config.display(),
+            "{}: [[source]] {:?}: has no purpose and consent, and is refused by `serve`; write `purpose` (what it is watched for) \
+             and `consent` (where the consent of the people in it is written down)",
+            file.display(),
             &*source.name
         )
     });

@@ -173,7 +173,20 @@ impl Config {
     /// # Errors
     /// Everything that is wrong, at once.
     pub fn build(raw: RawConfig, overrides: Overrides, env: Env<'_>) -> Result<Self, Problems> {
-        let RawConfig { window, session, gate, panel, server, controller, journal, sink, source, judge, origin } = raw;
+        let RawConfig {
+            window,
+            session,
+            gate,
+            panel,
+            server,
+            controller,
+            journal,
+            sink,
+            source,
+            judge,
+            serves: _,
+            origin,
+        } = raw;
         let mut problems = origin.problems;
         let file = origin.file.as_deref().map_or_else(|| "defaults".to_owned(), |file| file.display().to_string());
 

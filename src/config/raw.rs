@@ -52,6 +52,9 @@ pub struct RawConfig {
     /// The panel: an odd number of judges. None: the embedded hesitation-cue index.
     #[serde(default)]
     pub judge: Vec<RawJudge>,
+    /// `[server]` or `[controller]` was typed: the file is one for `ahwatch serve`.
+    #[serde(skip)]
+    pub serves: bool,
     #[serde(skip)]
     pub(super) origin: Origin,
 }
@@ -272,6 +275,7 @@ impl RawConfig {
         let mut problems = Problems::default();
         for (key, value) in parse_toml(text, &name, &mut problems) {
             let place = Place::new(&name, format!("[{key}]"));
+            raw.serves |= matches!(key.as_str(), "server" | "controller");
             match (key.as_str(), value) {
                 ("window", Value::Table(table)) => raw.window = read_table(table, &place, &mut problems),
                 ("session", Value::Table(table)) => raw.session = read_table(table, &place, &mut problems),

@@ -109,6 +109,20 @@ impl Commands {
     }
 }
 
+#[cfg(test)]
+impl Commands {
+    /// Answers one command as a watch would that has no sources: what is added is taken, nothing else is known. What was asked.
+    pub(crate) async fn answer(&mut self) -> &'static str {
+        match self.asked.recv().await {
+            Some(Command::Add(_, reply)) => reply.send(Ok(())).map_or("nobody waits", |()| "add"),
+            Some(Command::End(name, reply)) => {
+                reply.send(Err(ControlError::Unknown(name))).map_or("nobody waits", |()| "end")
+            }
+            _ => "another",
+        }
+    }
+}
+
 impl Control {
     /// Adds a source. It goes on when the configuration is read again, whatever that says.
     ///

@@ -7,13 +7,14 @@
 //! ```
 //!
 //! Shutdown: first no connection is taken any more and browsers are let go, then the watch ends as it always does, then the hub
-//! has everything in the journal, event streams end with that, open requests are answered, then the journal is closed. What sinks
+//! has everything in the journal, event streams end with that, open requests are answered and what
+//! was asked for is done, then the journal is closed. What sinks
 //! have not taken stays in the journal.
 
 #![allow(clippy::disallowed_methods, reason = "part of run.rs")]
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -24,8 +25,10 @@ use tokio::task::JoinSet;
 use tower_governor::GovernorLayer;
 use tower_governor::governor::GovernorConfigBuilder;
 
-use super::{Anew, Outcome, RunError, Sinks, control, run_controlled};
+use super::{Anew, ControlError, Outcome, RunError, Sinks, control, run_controlled};
+use crate::alert::journal::Journal;
 use crate::config::{Config, FileWatch};
+use crate::record::{Records, broken_off};
 use crate::server::connection::{Acceptor, hurry};
 use crate::server::limit::{ByAddress, too_fast};
 use crate::server::{Service, router};
@@ -106,6 +109,9 @@ pub async fn serve(
         .await
         .map_err(|error| ServeError::Listen(server.media_listen, error))?;
     let journal = super::journal::journal(&config.journal, &config.sinks)?;
+    if let Some(dir) = &config.record {
+        remove_clips(&journal, dir).await;
+    }
     let (control, commands) = control();
     let configs = control.configs();
     let service = Arc::new(Service::new(
@@ -161,6 +167,10 @@ pub async fn serve(
         answering.abort();
         handle.shutdown();
     }
+    // Who asked for something and went away is none of those connections.
+    if tokio::time::timeout_at(latest, service.idle()).await.is_err() {
+        tracing::warn!("requests of clients that are gone were cut: they took too long");
+    }
     drop(tasks);
     // It followed the configuration as long as the watch did.
     if let Ok(sinks) = sinks.await {
@@ -168,6 +178,18 @@ pub async fn serve(
     }
     journal.close().await;
     Ok(outcome?)
+}
+
+/// Deletes the clips of sessions whose withdrawal the last run did not come to the end of.
+async fn remove_clips(journal: &Journal, dir: &Path) {
+    for session in journal.finished() {
+        let (dir, id) = (dir.to_owned(), session.clone());
+        let removed = super::blocking(move || Records::remove_from(&dir, &id)).await;
+        if let Err(error) = removed.unwrap_or_else(|| Err(broken_off())) {
+            let error = ControlError::NotDeleted(error.to_string().into());
+            tracing::error!(session = %session, "its consent was withdrawn: {error}");
+        }
+    }
 }
 
 /// Answers requests until the handle says otherwise.

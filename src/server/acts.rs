@@ -80,9 +80,10 @@ impl Service {
             Ok(()) | Err(ControlError::Unknown(_)) => {}
             Err(error) => return Err(error.into()),
         }
-        self.journal.set_state(id, SessionState::Ended, wall()).await?;
+        let ended = self.journal.set_state(id, SessionState::Ended, wall()).await;
+        // Whatever the journal says to it, its place is free again.
         self.closed(id).await;
-        Ok(())
+        Ok(ended?)
     }
 
     /// Does something, then waits until the session's event of this kind was told.

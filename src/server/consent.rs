@@ -126,7 +126,17 @@ pub(super) async fn give(
         return Err(Problem::conflict(what));
     }
     let view = service.view(&id).await?;
-    if view.own.state == SessionState::AwaitingConsent {
+    let waits = hold(&service.open).get(id.as_str()).map(|open| open.waiting.is_some());
+    let asked = view.own.state == SessionState::AwaitingConsent;
+    if !asked && (view.own.consent.is_none() || view.own.state.is_over()) {
+        return Err(Problem::conflict(format!("the session is {}; ask for a new link", view.own.state)));
+    }
+    let Some(waits) = waits else {
+        return Err(Problem::conflict(
+            "the service was started again since, or the session is over; ask for a new link",
+        ));
+    };
+    if asked {
         let consent = ConsentRecord {
             at: wall(),
             by: Actor::Participant,
@@ -136,10 +146,11 @@ pub(super) async fn give(
         };
         // It is written down before anything starts.
         service.journal.consent(&id, consent).await?;
+    }
+    if waits {
+        // Also where an earlier request was refused by a disk that stalled, and its consent was written after that.
         service.audit(&caller, "consented", Some(&id)).await;
         service.start(&id).await?;
-    } else if view.own.consent.is_none() || view.own.state.is_over() {
-        return Err(Problem::conflict(format!("the session is {}; ask for a new link", view.own.state)));
     }
     seen_by(&caller, service.view(&id).await?)
 }

@@ -143,7 +143,7 @@ pub(super) async fn create(
     service.reserve(&config, &id, open)?;
     let made = service.begin(new, &caller).await;
     if made.is_err() {
-        hold(&service.open).remove(&id);
+        service.abandon(&id).await;
     }
     let view = made?;
     service.audit(&caller, "created the session", Some(&id)).await;
@@ -313,14 +313,32 @@ impl Service {
         let (source, options) = *waiting;
         let added = self.control.add(source, options).await;
         if let Err(error) = added {
-            self.journal.set_state(id, SessionState::Ended, wall()).await?;
+            self.never_began(id).await;
             return Err(error.into());
         }
         Ok(())
     }
 
+    /// What could not be made is over, and what of it was begun already.
+    async fn abandon(&self, id: &str) {
+        let runs = hold(&self.open).get(id).filter(|open| open.waiting.is_none()).map(|open| Arc::clone(&open.source));
+        if let Some(source) = runs {
+            // That it does not run is what is wanted.
+            let _ = self.control.end(&source).await;
+        }
+        self.never_began(id).await;
+    }
+
+    /// It is over before it began: its place is free again, whatever the journal says.
+    async fn never_began(&self, id: &str) {
+        if let Err(error) = self.journal.note_state(id, SessionState::Ended, wall()) {
+            tracing::warn!(session = %id, "it could not be begun, and is not noted as ended: {error}");
+        }
+        self.closed(id).await;
+    }
+
     /// A session of a configured source begins: whose leave it has is in the configuration.
-    pub(super) async fn register(&self, event: &crate::alert::Event, settings: &SessionSettings) {
+    pub(super) fn register(&self, event: &crate::alert::Event, settings: &SessionSettings) {
         let Some(id) = &event.session else { return };
         if hold(&self.open).contains_key(id) {
             return;
@@ -346,8 +364,9 @@ impl Service {
             rule: settings.rule,
             detail: None,
         };
-        if let Err(error) = self.journal.create_session(new).await {
-            tracing::error!(source = %event.source, "its session is not in the journal yet: {error}");
+        // All events come by here: a disk that stalls must not hold them up.
+        if let Err(error) = self.journal.note_session(new) {
+            tracing::error!(source = %event.source, "whose leave its session has is not in the journal: {error}");
         }
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! - `auth`: tokens and roles. [`problem`]: refusals. [`view`], [`live`]: a session as it is shown.
 //! - `create`: a session is made; `room`: if there is room for it. `sessions`: listed. `acts`: paused, ended, withdrawn. `consent`: the participant's part. `records`: windows, alerts, audit.
-//! - `stream`: events as they happen. `status`: health, judges. `sinks`: receivers, dead letters. [`metrics`]. `pages`: the files of `web/`.
+//! - `detached`: what is begun is finished. `stream`: events as they happen. `status`: health, judges. `sinks`: receivers, dead letters. [`metrics`]. `pages`: the files of `web/`.
 //! - [`whip`]: WebRTC. `media`: its HTTP part (RFC 9725). [`connection`], [`tls`]: below HTTP.
 
 #![allow(unused_qualifications, reason = "utoipa's macros write paths in full")]
@@ -15,6 +15,7 @@ mod auth;
 pub mod connection;
 mod consent;
 mod create;
+mod detached;
 pub mod limit;
 pub mod live;
 mod media;
@@ -95,6 +96,8 @@ pub struct Service {
     /// Events that wait to be told.
     untold: OnceLock<mpsc::WeakSender<Event>>,
     streams: Arc<AtomicUsize>,
+    /// Each request that may change something has a receiver of it.
+    acting: watch::Sender<()>,
     /// Who read what, and is on the audit with it, since when.
     read: Mutex<BTreeMap<ReadBy, Instant>>,
 }
@@ -136,6 +139,7 @@ impl Service {
             metrics,
             untold: OnceLock::new(),
             streams: Arc::default(),
+            acting: watch::Sender::new(()),
             read: Mutex::default(),
         }
     }
@@ -144,7 +148,7 @@ impl Service {
     pub async fn tell(&self, events: Vec<Event>) {
         for event in &events {
             if let EventKind::SessionStarted(settings) = &event.kind {
-                self.register(event, settings).await;
+                self.register(event, settings);
             }
         }
         let began = monotonic();
@@ -359,6 +363,7 @@ fn finished(mut document: OpenApi) -> Value {
 /// Everything the service answers to.
 pub fn router(service: Arc<Service>) -> Router {
     let (api, document) = api().split_for_parts();
+    let detach = axum::middleware::from_fn_with_state(Arc::clone(&service), detached::detach);
     let document: Arc<str> = finished(document).to_string().into();
     api.route(
         "/v1/openapi.json",
@@ -376,6 +381,7 @@ pub fn router(service: Arc<Service>) -> Router {
         Problem::method(format!("this address does not take {method}; /v1/openapi.json says what it takes"))
     })
     .with_state(service)
+    .layer(detach)
     .layer(axum::middleware::from_fn(limit::take_body))
     .layer(CatchPanicLayer::custom(|_| {
         axum::response::IntoResponse::into_response(Problem::internal("the request broke off; the log says why"))

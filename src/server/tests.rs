@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod stalled;
+
 #[test]
 fn the_document_describes_every_route_with_its_refusals() {
     let document = document();

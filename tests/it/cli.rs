@@ -134,6 +134,38 @@ fn config_check_and_schema() {
     assert!(says.contains("rule") && says.contains("min_coverage"), "{says}");
 }
 
+#[test]
+fn config_check_tells_what_serve_would_refuse_and_serve_what_it_does_without_a_controller() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("ahwatch.toml");
+    let path = file.to_str().unwrap();
+    let source = format!("[[source]]\nname = \"desk\"\npath = \"{}\"\n", sample());
+    let server = "[server]\nlisten = \"127.0.0.1:0\"\nmedia_listen = \"127.0.0.1:0\"\n";
+    let controller = "[controller]\nname = \"Test clinic\"\ncontact = \"privacy@example.org\"\n";
+    for table in [server, controller] {
+        std::fs::write(&file, format!("{table}{source}")).unwrap();
+        let checked = run(["config", "check", path]).expect_code(2).stderr;
+        let served = run(["serve", "--config", path]).expect_code(2).stderr;
+        let words = "\"desk\": has no purpose and consent";
+        let line = checked.lines().find(|line| line.contains(words)).unwrap_or_else(|| panic!("{checked}"));
+        assert!(served.contains(line), "{served}");
+        std::fs::write(&file, format!("{table}{source}purpose = \"research\"\nconsent = \"folder 3\"\n")).unwrap();
+        run(["config", "check", path]).expect_code(0);
+    }
+    // For `watch` it is in order without.
+    std::fs::write(&file, &source).unwrap();
+    run(["config", "check", path]).expect_code(0);
+
+    for (text, warns) in [(server.to_owned(), true), (format!("{server}{controller}"), false)] {
+        std::fs::write(&file, text + "[journal]\npath = \"journal.db\"\n").unwrap();
+        let mut serving = ahwatch(["serve", "--config", path]).start();
+        serving.wait_until(LIMIT, "it to listen", |run| run.stderr().contains("listening on").then_some(()));
+        serving.signal("TERM");
+        let said = serving.finish(LIMIT).expect_code(0).stderr;
+        assert_eq!(said.contains("refused until [controller]"), warns, "{said}");
+    }
+}
+
 /// An event without what differs from run to run.
 fn steady(mut event: Value) -> Value {
     for key in ["id", "subject", "time"] {

@@ -67,6 +67,8 @@ struct Handle {
     path: PathBuf,
     shared: Arc<Shared>,
     reader: Reader,
+    /// Sessions whose withdrawal was finished when it was opened.
+    finished: Vec<String>,
 }
 
 impl Drop for Handle {
@@ -83,8 +85,8 @@ impl std::fmt::Debug for Journal {
 }
 
 impl Journal {
-    /// Opens the file and makes it where there is none. Sessions that were running in it become interrupted. What is told
-    /// is written once somebody runs the [`Writer`].
+    /// Opens the file and makes it where there is none. Sessions that were running in it become interrupted, and withdrawals that
+    /// the last run did not come to the end of are finished. What is told is written once somebody runs the [`Writer`].
     ///
     /// # Errors
     /// It cannot be opened or written.
@@ -92,7 +94,7 @@ impl Journal {
         let shared = Arc::new(Shared::default());
         let writer = writer::begin(path, Arc::clone(&shared))?;
         let reader = Reader::of_run(path, Arc::clone(&shared));
-        let handle = Handle { path: path.to_owned(), shared, reader };
+        let handle = Handle { path: path.to_owned(), shared, reader, finished: writer.finished.clone() };
         Ok((Self { handle: Arc::new(handle) }, writer))
     }
 
@@ -153,6 +155,15 @@ impl Journal {
         self.call(false, move |db| store::create_session(db, &new)).await
     }
 
+    /// As [`Journal::create_session`], before everything that is told from now on, and waits for nothing: where the disk refuses
+    /// it is written when that heals.
+    ///
+    /// # Errors
+    /// The journal is closed.
+    pub fn note_session(&self, new: NewSession) -> Result<(), JournalError> {
+        self.later(move |db| store::create_session(db, &new))
+    }
+
     /// Somebody agreed; a session that was waiting for that now waits for media.
     ///
     /// # Errors
@@ -176,6 +187,15 @@ impl Journal {
             }
         })
         .await
+    }
+
+    /// As [`Journal::set_state`], and waits for nothing. Of a session that is not there nothing is written.
+    ///
+    /// # Errors
+    /// The journal is closed.
+    pub fn note_state(&self, session: &str, state: SessionState, now: Timestamp) -> Result<(), JournalError> {
+        let session = session.to_owned();
+        self.later(move |db| Ok(store::state(db, &session, state, now).map(drop)?))
     }
 
     /// What somebody made of an alert; the last word counts.
@@ -244,6 +264,13 @@ impl Journal {
         self.call(false, move |db| Ok(store::revoke(db, &name)?)).await
     }
 
+    /// Sessions that the last run had withdrawn and not deleted, which was done at the start of this one. Clips that were recorded
+    /// of them may be left.
+    #[must_use]
+    pub fn finished(&self) -> &[String] {
+        &self.handle.finished
+    }
+
     /// To read, with connections of its own; blocking.
     #[must_use]
     pub fn reader(&self) -> Reader {
@@ -289,6 +316,14 @@ impl Journal {
         let call = Call { keep, ..Call::new(work, Some(reply)) };
         self.queue(Box::new(call))?;
         wait(done).await
+    }
+
+    /// Has one thing done in its turn, or where the disk refuses later; nobody waits for it.
+    fn later(
+        &self,
+        work: impl FnMut(&Connection) -> Result<(), JournalError> + Send + 'static,
+    ) -> Result<(), JournalError> {
+        self.queue(Box::new(Call { keep: true, ..Call::new(work, None) }))
     }
 
     fn queue(&self, work: Box<dyn Work>) -> Result<(), JournalError> {

@@ -42,6 +42,19 @@ impl Rig {
     }
 }
 
+impl Journal {
+    /// The disk stalls until what this gives is dropped.
+    pub(crate) fn stall(&self) -> crossbeam_channel::Sender<()> {
+        let (until, stalled) = crossbeam_channel::bounded(0);
+        let work = move |_: &Connection| {
+            let _ = stalled.recv();
+            Ok(())
+        };
+        self.later(work).unwrap();
+        until
+    }
+}
+
 fn route(sink: &str, classes: &[&str]) -> Route {
     Route { sink: sink.into(), classes: classes.iter().map(ToString::to_string).collect() }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use rusqlite::{Connection, ToSql, TransactionBehavior};
 use tokio::sync::oneshot;
 
 use super::queue::{Entry, Job, Shared};
@@ -46,7 +47,7 @@ impl Journal {
             });
             let (holes, may_have) = state.forget(session);
             let (of, shared, seq) = (session.to_owned(), Arc::clone(&self.handle.shared), said.seq);
-            let work = move |db: &rusqlite::Connection| {
+            let work = move |db: &Connection| {
                 for number in &holes {
                     store::hole(db, *number, *number, "withdrawn", now)?;
                 }
@@ -67,6 +68,33 @@ impl Journal {
         self.shared().work.notify_one();
         wait(done).await.map(|(receipt, _)| receipt)
     }
+}
+
+/// Sessions that are said to be withdrawn and of which something is left: the service ended in between. They are deleted; their ids.
+/// One without a receipt of which nothing is left had one, which was deleted by age.
+pub(super) fn finish(db: &mut Connection, now: Timestamp) -> Result<Vec<String>, JournalError> {
+    let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let ids = |sql: &str, values: &[&dyn ToSql]| -> rusqlite::Result<Vec<String>> {
+        tx.prepare(sql)?.query_map(values, |row| row.get(0))?.collect()
+    };
+    let begun = ids(
+        "SELECT id FROM session WHERE state = 'withdrawn' AND id NOT IN (SELECT session FROM receipt)
+         AND (coalesce(consent, basis, detail, judgement) IS NOT NULL
+            OR id IN (SELECT session FROM event WHERE type <> 'ah.session.withdrawn.v1'))",
+        &[],
+    )?;
+    for session in &begun {
+        // What was on its way when that run ended may have arrived.
+        let may_have =
+            ids("SELECT DISTINCT sink FROM outbox WHERE session = ?1 AND state = 'pending'", &[session as &dyn ToSql])?;
+        let told = store::withdraw(&tx, session, &may_have, now)?;
+        let said = "SELECT min(seq) FROM event WHERE session = ?1";
+        if let Some(seq) = tx.query_row(said, [session], |row| row.get::<_, Option<i64>>(0))? {
+            store::tell_withdrawal(&tx, seq.unsigned_abs(), &told.receipt)?;
+        }
+    }
+    tx.commit()?;
+    Ok(begun)
 }
 
 /// Into the outboxes of those who have to hear it.

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use super::queue::{Job, Shared, State};
 use super::types::JournalError;
-use super::{purge, store};
+use super::{purge, store, withdraw};
 use crate::config::JournalConfig;
 use crate::time::{monotonic, wall};
 
@@ -29,6 +29,8 @@ pub struct Writer {
     synced: bool,
     /// How long what is kept, and when that is looked at next.
     keep: Option<(JournalConfig, Instant)>,
+    /// Sessions whose withdrawal was finished at the start.
+    pub(super) finished: Vec<String>,
     /// Held as long as the writer lives: only one service can have a journal.
     _lock: std::fs::File,
 }
@@ -49,7 +51,7 @@ impl Writer {
 
     /// Writes until the journal is closed and everything is written, or cannot be.
     pub fn run(mut self) {
-        let mut fold = false;
+        let mut fold = !self.finished.is_empty();
         while let Some(mut batch) = self.wait(&mut fold) {
             match self.commit(&mut batch) {
                 Ok(failures) => {
@@ -277,10 +279,15 @@ pub(super) fn begin(path: &Path, shared: std::sync::Arc<Shared>) -> Result<Write
     if begun.interrupted > 0 {
         tracing::warn!("{} sessions were running when the service last ended; they are interrupted", begun.interrupted);
     }
+    let finished = withdraw::finish(&mut db, wall())?;
+    if !finished.is_empty() {
+        tracing::warn!("{} withdrawals had begun when the service last ended; they are finished", finished.len());
+    }
     let mut state = shared.lock();
     (state.next_seq, state.handed) = (begun.first, begun.first - 1);
     drop(state);
-    Ok(Writer { db, shared, reserved: begun.first + store::RESERVED, synced: true, keep: None, _lock: lock })
+    let reserved = begun.first + store::RESERVED;
+    Ok(Writer { db, shared, reserved, synced: true, keep: None, finished, _lock: lock })
 }
 
 /// A file beside it, locked as long as it is open, by whatever way its holder ends. `remedy`: what to do where a service has it.

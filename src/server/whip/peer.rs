@@ -56,6 +56,8 @@ pub(super) struct Peer {
     pub etag: String,
     /// Its ICE name and password.
     pub ice: (String, String),
+    /// How many addresses it has sent from.
+    pub addresses: usize,
     feed: FeedSender,
     audio: Option<Codec>,
     video: Option<Codec>,
@@ -101,6 +103,7 @@ impl Peer {
             session,
             etag,
             ice: offer.ice.clone(),
+            addresses: 0,
             feed,
             audio: codec(&offer.audio),
             video: codec(&offer.video),

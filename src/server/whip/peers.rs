@@ -21,6 +21,8 @@ use crate::window::Streams;
 
 /// Candidates in one fragment.
 const MOST_CANDIDATES: usize = 32;
+/// Addresses that one browser may send from: whoever has its password could prove any number, and each is kept until it goes.
+const MOST_ADDRESSES: usize = 32;
 
 /// A datagram to be sent from one of the sockets.
 #[derive(Clone, PartialEq, Eq)]
@@ -167,14 +169,21 @@ impl Peers {
         let input = Input::Receive(now, received);
         let known =
             self.from.get(&from).filter(|resource| self.there.get(*resource).is_some_and(|p| p.accepts(&input)));
-        let whose = known.cloned().or_else(|| {
-            let whose = self.there.iter().find(|(_, peer)| peer.accepts(&input)).map(|(resource, _)| resource.clone());
-            whose.inspect(|resource| _ = self.from.insert(from, resource.clone()))
-        });
-        match whose {
+        match known.cloned().or_else(|| self.newcomer(from, &input)) {
             Some(resource) => self.handle(now, &resource, input),
             None => _ = self.counters.strays.fetch_add(1, Ordering::Relaxed),
         }
+    }
+
+    /// Whose the first datagram from an address is.
+    fn newcomer(&mut self, from: SocketAddr, input: &Input<'_>) -> Option<String> {
+        let (resource, peer) = self.there.iter_mut().find(|(_, peer)| peer.accepts(input))?;
+        if peer.addresses == MOST_ADDRESSES {
+            return None;
+        }
+        peer.addresses += 1;
+        self.from.insert(from, resource.clone());
+        Some(resource.clone())
     }
 
     /// Time went by.

@@ -116,6 +116,27 @@ fn datagrams_of_nobody_are_counted_and_answered_with_nothing() {
 }
 
 #[test]
+fn a_browser_sends_from_few_addresses_whatever_it_can_prove() {
+    let (mut peers, start) = (peers(), monotonic());
+    let (mut rtc, address, answer, _feed) = join(&mut peers, start, 5000);
+    // What proves that an address is its own proves the same of each other one.
+    rtc.handle_input(Input::Timeout(start)).unwrap();
+    let proof = outgoing(&mut rtc).into_iter().next().unwrap();
+    for port in 1..=1000 {
+        peers.receive(start, 0, SocketAddr::new(address.ip(), 10_000 + port), &proof);
+    }
+    assert_eq!(peers.from.len(), MOST_ADDRESSES);
+    assert_eq!(peers.counters().read().strays, 1000 - MOST_ADDRESSES as u64);
+    // Another one's addresses are not its.
+    let (mut other, address, _, _feed2) = join(&mut peers, start, 5001);
+    let _ = peers.outgoing().count();
+    carry(&mut peers, &mut other, address, start, start + Duration::from_secs(2));
+    assert!(other.is_connected());
+    assert!(peers.close(&answer.resource, "test"));
+    assert_eq!(peers.from.len(), 1, "nothing of it is left");
+}
+
+#[test]
 fn each_browser_has_a_resource_of_its_own_that_is_closed_once() {
     let (mut peers, start) = (peers(), monotonic());
     let (_one, _, first, _feed) = join(&mut peers, start, 5000);

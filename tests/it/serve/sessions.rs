@@ -2,12 +2,17 @@
 
 use std::time::Duration;
 
+use ahwatch::alert::journal::{NewSession, SessionState};
+use ahwatch::alert::{Actor, Event, EventKind};
+use ahwatch::config::JournalConfig;
 use serde_json::{Value, json};
 
 use super::{camera, made, panel, three};
 use crate::books::books_are_exact;
+use crate::journal::alert;
 use crate::kit::media::Recipe;
 use crate::kit::rtsp::{Camera, Show};
+use crate::kit::run::ahwatch;
 use crate::kit::service::Service;
 use crate::kit::wait_until;
 
@@ -80,6 +85,51 @@ fn a_session_lists_what_was_before_a_restart_and_says_what_was_interrupted() {
     let all = list(&service);
     let old = all.iter().find(|session| session["id"] == first).unwrap();
     assert_eq!(old["state"], "interrupted", "{old}");
+    service.stop().expect_code(0);
+}
+
+/// Between the word of it and the deletion, the service died.
+#[test]
+fn a_withdrawal_that_was_begun_is_finished_at_the_next_start_with_its_clips() {
+    let dir = tempfile::tempdir().unwrap();
+    let id = "01900000-0000-7000-8000-00000000000a";
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let journal = ahwatch::run::journal(&JournalConfig::at(dir.path().join("journal.db")), &[]).unwrap();
+        let new = NewSession {
+            id: id.into(),
+            source: "room-1".into(),
+            kind: "webrtc".to_owned(),
+            state: SessionState::Live,
+            purpose: "health_care".to_owned(),
+            basis: None,
+            consent: None,
+            created_by: "desk".to_owned(),
+            created: ahwatch::time::wall(),
+            rule: ahwatch::session::Rule::VoteOfMax,
+            detail: Some(json!({ "language": "fr" })),
+        };
+        journal.create_session(new).await.unwrap();
+        let word = Event { kind: EventKind::SessionWithdrawn(Actor::Participant), ..alert(id, 2) };
+        journal.record(vec![alert(id, 0), alert(id, 1), word]).await;
+        journal.close().await;
+    });
+    let clips = dir.path().join("clips");
+    std::fs::create_dir_all(clips.join(id)).unwrap();
+    std::fs::write(clips.join(id).join("0-0.wav"), "a voice").unwrap();
+    let folder = clips.to_str().unwrap().to_owned();
+    let service = Service::start_by(dir.path(), "", |args| ahwatch(args.into_iter().chain(["--record", &folder])));
+    let token = service.token("op", "operator");
+    let receipt = service.get(&format!("/v1/sessions/{id}/receipt"), &token).ok().json();
+    assert_eq!(receipt["alerts_deleted"], 2);
+    assert_eq!(service.get("/v1/alerts", &token).ok().json()["alerts"], json!([]));
+    let session = service.get(&format!("/v1/sessions/{id}"), &token).ok().json();
+    assert_eq!(session["state"], "withdrawn");
+    assert!(!clips.join(id).exists());
+    let word = b"\"ah.alert.raised.v1\"";
+    wait_until(LIMIT, "the journal's files to hold nothing of it", || {
+        (!service.journal_bytes().windows(word.len()).any(|part| part == word)).then_some(())
+    });
     service.stop().expect_code(0);
 }
 

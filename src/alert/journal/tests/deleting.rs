@@ -81,6 +81,58 @@ async fn a_withdrawn_session_leaves_a_receipt_and_the_word_of_it() {
     assert_eq!(many, 0, "deleted bytes are overwritten");
 }
 
+/// Between the word of it and the deletion, the service died.
+#[tokio::test]
+async fn a_withdrawal_that_was_begun_is_finished_by_the_next_run_and_once() {
+    let rig = rig();
+    let routes = || vec![route("had", &["alert"]), route("waits", &["alert"]), route("judges", &["judge"])];
+    rig.journal.set_routes(routes());
+    let had = rig.journal.courier("had").unwrap();
+    had.refill().await.unwrap();
+    rig.journal.create_session(new_session("0195")).await.unwrap();
+    rig.journal.record(running()).await;
+    rig.journal.record(fixtures::heuristic_session()).await;
+    had.delivered(take(&had).unwrap().seq, wall());
+    let word =
+        fixtures::panel_session().into_iter().find(|e| matches!(e.kind, EventKind::SessionWithdrawn(_))).unwrap();
+    let said = rig.journal.record(vec![word]).await[0].seq;
+    assert_eq!(rig.journal.reader().receipt("0195").unwrap(), None);
+    drop(had);
+
+    let rig = start(rig.end().await, |_| {});
+    assert_eq!(rig.journal.finished(), ["0195"]);
+    let row = rig.journal.reader().session("0195").unwrap().unwrap();
+    assert_eq!((row.state, row.basis, row.judgement), (SessionState::Withdrawn, None, None));
+    let receipt = rig.journal.reader().receipt("0195").unwrap().unwrap();
+    assert!(receipt.windows_deleted >= 9 && receipt.alerts_deleted >= 2, "{receipt:?}");
+    assert_eq!(receipt.receivers_told, ["had", "waits"], "to the other one something may have been on its way");
+    assert_eq!(rig.events(Some("0195")).iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), [said]);
+    assert_eq!(rig.journal.withdraw("0195", Actor::Participant, wall()).await.unwrap(), receipt);
+    rig.journal.set_routes(routes());
+    for sink in ["had", "waits"] {
+        let courier = rig.journal.courier(sink).unwrap();
+        courier.refill().await.unwrap();
+        let mut of_it = Vec::new();
+        while let Some(item) = take(&courier) {
+            courier.delivered(item.seq, wall());
+            of_it.extend((item.session.as_deref() == Some("0195")).then_some(item.seq));
+        }
+        assert_eq!(of_it, [said], "{sink} is told of the withdrawal, and of nothing else");
+    }
+    assert_eq!(verify(&rig.journal.reader()).unwrap().problems, Vec::<String>::new());
+
+    let dir = rig.end().await;
+    let bytes = std::fs::read(dir.path().join("j.db")).unwrap();
+    let secret = b"gpu-1.example.org";
+    assert_eq!(bytes.windows(secret.len()).filter(|part| part == secret).count(), 0, "deleted bytes are overwritten");
+    // Receipts are deleted by age, which is no reason to withdraw it anew.
+    store::open(&dir.path().join("j.db")).unwrap().execute_batch("DELETE FROM receipt").unwrap();
+    let rig = start(dir, |_| {});
+    assert_eq!(rig.journal.finished(), [""; 0]);
+    assert_eq!(rig.journal.reader().receipt("0195").unwrap(), None);
+    drop(rig.end().await);
+}
+
 #[tokio::test]
 async fn a_withdrawn_event_of_the_source_is_the_one_that_is_told() {
     let rig = rig();

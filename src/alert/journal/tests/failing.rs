@@ -101,6 +101,29 @@ async fn a_stalled_disk_delays_nobody() {
     drop(rig.end().await);
 }
 
+/// What a configured source is watched for is known when its session begins, and never again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_noted_of_a_session_is_written_when_the_disk_heals() {
+    let rig = rig();
+    let db = store::open(&rig.dir.path().join("j.db")).unwrap();
+    db.execute_batch("BEGIN IMMEDIATE").unwrap();
+    rig.journal.note_session(new_session("0195")).unwrap();
+    let began = fixtures::panel_session().into_iter().find(|event| matches!(event.kind, EventKind::SessionStarted(_)));
+    rig.journal.record(vec![began.unwrap()]).await;
+    becomes(&rig.journal, true).await;
+    db.execute_batch("COMMIT").unwrap();
+    becomes(&rig.journal, false).await;
+    let row = rig.journal.reader().session("0195").unwrap().unwrap();
+    assert_eq!((row.state, row.purpose.as_deref()), (SessionState::Live, Some("health_care")));
+    assert!(row.basis.is_some() && row.judgement.is_some(), "{row:?}");
+    rig.journal.note_state("0195", SessionState::Ended, wall()).unwrap();
+    rig.journal.note_state("nobody", SessionState::Ended, wall()).unwrap();
+    assert!(!rig.journal.revoke("nobody").await.unwrap(), "it is done in its turn");
+    assert_eq!(rig.journal.reader().session("0195").unwrap().unwrap().state, SessionState::Ended);
+    drop(db);
+    drop(rig.end().await);
+}
+
 #[test]
 fn files_that_are_no_journal_are_refused_in_one_line() {
     let dir = tempfile::tempdir().unwrap();
