@@ -44,7 +44,10 @@ pub(super) fn run(options: &Options) -> Exit {
             return Exit::Refused;
         }
     };
-    introduce(&config);
+    if let Err(problem) = introduce(&config) {
+        eprintln!("{problem}");
+        return Exit::Refused;
+    }
     super::run_command(serve(config, options))
 }
 
