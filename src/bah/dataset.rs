@@ -67,6 +67,9 @@ impl Dataset {
     /// # Errors
     /// As [`Dataset::read`].
     pub fn read_with(root: &Path, splits: Option<&Path>, mut each: impl FnMut(&Annotation)) -> Result<Self, BahError> {
+        if !root.is_dir() {
+            return Err(BahError::NoFolder(root.to_owned()));
+        }
         let has = |folder: &Path| Split::ALL.iter().any(|split| folder.join(split.file_name()).is_file());
         let folder =
             match splits {
@@ -74,7 +77,7 @@ impl Dataset {
                 None => SPLIT_FOLDERS.iter().map(|folder| root.join(folder)).find(|folder| has(folder)).ok_or_else(
                     || BahError::NoSplits {
                         root: root.to_owned(),
-                        looked: SPLIT_FOLDERS.map(|f| format!("{f}/train.txt")).join(", "),
+                        looked: SPLIT_FOLDERS.map(|f| Path::new(f).join("train.txt").display().to_string()).join(", "),
                     },
                 )?,
             };

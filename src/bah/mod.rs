@@ -60,6 +60,9 @@ pub enum BahError {
         /// What is wrong, and what should stand there.
         what: String,
     },
+    /// The dataset's folder is none.
+    #[error("{}: is no folder; name the one that holds BAH's files", _0.display())]
+    NoFolder(PathBuf),
     /// There are no split files.
     #[error("{}: has no split files; looked for {looked} (`--splits DIR` names another folder)", root.display())]
     NoSplits {

@@ -1,7 +1,7 @@
 //! `ahwatch config check|schema`.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
@@ -16,7 +16,11 @@ pub enum Command {
     /// Check a configuration file and everything it names; opens no connection.
     Check {
         /// The file.
-        file: PathBuf,
+        #[arg(required_unless_present = "config")]
+        file: Option<PathBuf>,
+        /// The same, named as for other commands.
+        #[arg(long, value_name = "FILE", conflicts_with = "file")]
+        config: Option<PathBuf>,
         /// A panel file to check with it.
         #[arg(long, value_name = "FILE")]
         panel: Option<PathBuf>,
@@ -28,13 +32,15 @@ pub enum Command {
 pub(super) fn run(command: &Command) -> Exit {
     let text = match command {
         Command::Schema => format!("{:#}\n", config_schema()),
-        Command::Check { file, panel } => match check(file, panel.as_deref()) {
-            Ok(text) => text,
-            Err(problems) => {
-                eprintln!("{problems}");
-                return Exit::Refused;
+        Command::Check { file, config, panel } => {
+            match check(file.as_deref().or(config.as_deref()), panel.as_deref()) {
+                Ok(text) => text,
+                Err(problems) => {
+                    eprintln!("{problems}");
+                    return Exit::Refused;
+                }
             }
-        },
+        }
     };
     match std::io::stdout().write_all(text.as_bytes()) {
         Ok(()) => Exit::Done,
@@ -42,8 +48,9 @@ pub(super) fn run(command: &Command) -> Exit {
     }
 }
 
-fn check(file: &std::path::Path, panel: Option<&std::path::Path>) -> Result<String, String> {
-    let raw = super::typed(Some(file), panel)?;
+fn check(file: Option<&Path>, panel: Option<&Path>) -> Result<String, String> {
+    let raw = super::typed(file, panel)?;
+    let file = file.unwrap_or(Path::new(""));
     let serves = raw.serves;
     let config = Config::build(raw, Overrides::default(), &environment).map_err(|problems| problems.to_string())?;
     if serves {

@@ -1,6 +1,6 @@
 //! `ahwatch watch --gate-report`: what each requirement would have skipped of recordings, without asking a judge.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
@@ -14,7 +14,6 @@ pub(super) fn run(config: &Config, json: bool) -> Exit {
         eprintln!("--gate-report reads recordings, and {} is none; record some of it first", live.name);
         return Exit::Refused;
     }
-    let json = json || !std::io::stdout().is_terminal();
     let mut exit = Exit::Done;
     for source in &config.sources {
         let mut report = Report::default();

@@ -44,7 +44,10 @@ pub(super) fn run(options: &Options) -> Exit {
             return Exit::Refused;
         }
     };
-    introduce(&config);
+    if let Err(problem) = introduce(&config) {
+        eprintln!("{problem}");
+        return Exit::Refused;
+    }
     if config.server.controller.is_none() {
         tracing::warn!(
             "participants' sessions are refused until [controller] name and contact say who is answerable: they have to read it"

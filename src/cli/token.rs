@@ -100,7 +100,16 @@ fn make(create: &Create) -> Result<Exit, Trouble> {
         return Err(Trouble::Refused("--expires is in the past".to_owned()));
     }
     let token = Token { name: create.name.clone(), role, session: create.session.clone(), created: now, expires };
-    let shown = create_token(&create.file.config().map_err(Trouble::Refused)?.path, &token)?;
+    let path = create.file.config().map_err(Trouble::Refused)?.path;
+    let new = if path.exists() {
+        ""
+    } else {
+        ", which is new: name the service's own by --config or --journal, if this is not it"
+    };
+    let shown = create_token(&path, &token)?;
+    // A token opens nothing but the service of its journal.
+    let full = std::path::absolute(&path).unwrap_or(path);
+    eprintln!("a token of the journal {}{new}", full.display());
     writeln!(std::io::stdout(), "{shown}")?;
     Ok(Exit::Done)
 }

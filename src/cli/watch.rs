@@ -4,16 +4,19 @@ use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Exit;
-use crate::alert::Event;
 use crate::alert::stdout::{Style, json_line, readable};
+use crate::alert::{Event, EventKind};
 use crate::config::redact::redact_url;
 use crate::config::{ClipCodec, Config, GateRequire, Input, Judging, Overrides, Rule, SourceConfig};
+use crate::judge::Answer;
+use crate::record::Records;
 use crate::run::{Outcome, RunError, terminal};
 use crate::screen::{Expected, State};
 
@@ -40,7 +43,7 @@ pub struct Options {
     /// Print one JSON object a line, also on a terminal.
     #[arg(long)]
     json: bool,
-    /// Print lines, also on a terminal, where a live screen is shown otherwise.
+    /// Print lines for people, wherever they go; on a terminal instead of a live screen.
     #[arg(long, conflicts_with = "json")]
     plain: bool,
     /// Print the cameras and microphones of this machine, by the names that open them, and end.
@@ -170,9 +173,12 @@ pub(super) fn run(options: &Options) -> Exit {
         }
     };
     if options.gate_report {
-        return super::gate_report::run(&config, options.json);
+        return super::gate_report::run(&config, as_json(options));
     }
-    introduce(&config);
+    if let Err(problem) = introduce(&config) {
+        eprintln!("{problem}");
+        return Exit::Refused;
+    }
     super::run_command(watch(&config, options))
 }
 
@@ -224,9 +230,15 @@ pub(super) fn read(file: &Path) -> Result<String, String> {
     std::fs::read_to_string(file).map_err(|error| format!("{}: cannot be read: {error}", file.display()))
 }
 
+fn as_json(options: &Options) -> bool {
+    options.json || (!options.plain && !std::io::stdout().is_terminal())
+}
+
 /// Says where media will go, before any does.
-pub(super) fn introduce(config: &Config) {
+pub(super) fn introduce(config: &Config) -> Result<(), String> {
     if let Some(dir) = &config.record {
+        // Not said of a folder that is then refused.
+        Records::open(dir).map_err(|error| error.to_string())?;
         let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.clone());
         eprintln!(
             "RECORDING: pictures and sound of people will be written to {}:\n  the clip and the event of every window that is \
@@ -235,6 +247,7 @@ pub(super) fn introduce(config: &Config) {
         );
     }
     introduce_judges(&config.judging);
+    Ok(())
 }
 
 /// The part of that which a new configuration may change. While the live screen is up, that says it.
@@ -262,9 +275,16 @@ pub(super) fn introduce_judges(judging: &Judging) {
 async fn watch(config: &Config, options: &Options) -> Exit {
     let (events, receiver) = mpsc::channel(1024);
     let (broken, output_broke) = oneshot::channel();
-    let as_json = options.json || !std::io::stdout().is_terminal();
+    let as_json = as_json(options);
     let name_source = config.sources.len() > 1;
-    let write = move |event: &Event| print(event, as_json, name_source);
+    let abstained: Arc<Mutex<Option<String>>> = Arc::default();
+    let latest = Arc::clone(&abstained);
+    let write = move |event: &Event| {
+        if let Some(why) = abstention(event) {
+            *latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+        }
+        print(event, as_json, name_source)
+    };
     let interrupted = crate::run::interrupted();
     let (stopping, is_stopping) = oneshot::channel();
     // Given back at the latest when this ends, by whatever way.
@@ -312,8 +332,20 @@ async fn watch(config: &Config, options: &Options) -> Exit {
             eprintln!("{error}");
             Exit::Refused
         }
-        Ok(outcome) => judge_outcome(&outcome, printed),
+        Ok(outcome) => {
+            let abstained = abstained.lock().unwrap_or_else(PoisonError::into_inner).take();
+            judge_outcome(&outcome, printed, abstained.as_deref())
+        }
     }
+}
+
+/// Why a judge did not answer about a window that nobody answered about.
+fn abstention(event: &Event) -> Option<String> {
+    let EventKind::WindowLost(window, _) = &event.kind else { return None };
+    window.votes.iter().rev().find_map(|vote| match &vote.answer {
+        Answer::Abstained(why) => Some(format!("{} abstained, {}: {}", vote.judge, why.reason.as_str(), why.detail)),
+        _ => None,
+    })
 }
 
 /// Whether somebody sits before a terminal that can show a screen, and wants one.
@@ -349,7 +381,7 @@ fn print(event: &Event, as_json: bool, name_source: bool) -> std::io::Result<()>
     out.flush()
 }
 
-fn judge_outcome(outcome: &Outcome, printed: bool) -> Exit {
+fn judge_outcome(outcome: &Outcome, printed: bool, abstained: Option<&str>) -> Exit {
     if !printed {
         terminal::say_soon("the output was closed before the end");
         return Exit::Failed;
@@ -359,7 +391,10 @@ fn judge_outcome(outcome: &Outcome, printed: bool) -> Exit {
         return Exit::Failed;
     }
     if outcome.judged <= crate::time::MediaTime::ZERO && !outcome.stopped {
-        eprintln!("nothing could be judged; the events above say why");
+        match abstained {
+            Some(why) => eprintln!("nothing could be judged; the last reason: {why}"),
+            None => eprintln!("nothing could be judged; the events say why"),
+        }
         return Exit::Failed;
     }
     Exit::Done

@@ -102,7 +102,7 @@ async fn look(group: &str, config: &JudgeConfig, replica: &Replica) -> (Vec<Chec
         }
         Err(Abstention { reason: AbstentionReason::UnknownModel | AbstentionReason::Refused, detail }) => {
             checks.push(Check::ok(group, "reachable", at));
-            let remedy = "check that base_url is right, usually ending in /v1";
+            let remedy = "correct base_url; or leave it so: a server that lists no models may answer all the same";
             checks.push(Check::warning(group, "model", format!("{at} lists no models: {detail}"), remedy));
             return (checks, None);
         }
@@ -205,9 +205,20 @@ async fn verdict(group: &str, judge: &Judge, clips: &Clips) -> Check {
         }
         Answer::Abstained(Abstention { reason, detail }) => {
             let finding = format!("{} after {took}: {detail}", reason.as_str());
-            Check::failed(group, WHAT, finding, "see the server's log")
+            Check::failed(group, WHAT, finding, remedy(*reason))
         }
         Answer::NotAsked => Check::failed(group, WHAT, "it was not asked", "this is a defect of this program"),
+    }
+}
+
+/// What to do where no answer comes, for this reason.
+const fn remedy(reason: AbstentionReason) -> &'static str {
+    match reason {
+        AbstentionReason::UnknownModel => "correct base_url (it usually ends in /v1) or model in this [[judge]]",
+        AbstentionReason::Unauthorized => "correct the key, or the variable that api_key_env names",
+        AbstentionReason::Unreachable | AbstentionReason::CircuitOpen => "start the server, or correct base_url",
+        AbstentionReason::Deadline => "raise deadline_ms, or give the server more",
+        _ => "see the server's log",
     }
 }
 
@@ -222,7 +233,7 @@ fn canary(group: &str, config: &JudgeConfig, examined: &[Examined]) -> Vec<Check
             }
             Err(abstention) => {
                 let finding = format!("no answer{at}: {}", abstention.detail);
-                checks.push(Check::failed(group, "canary", finding, "see the server's log"));
+                checks.push(Check::failed(group, "canary", finding, remedy(abstention.reason)));
             }
         }
     }

@@ -52,6 +52,8 @@ pub struct Change {
     pub proof: Proof,
     /// One line on why, without credentials.
     pub detail: String,
+    /// No replica of it answered.
+    pub silent: bool,
 }
 
 /// Judges that can be asked about the built-in clips.
@@ -129,6 +131,8 @@ struct Standing {
     why: String,
     /// Some replica did not answer, and is to be examined again.
     pending: bool,
+    /// None did.
+    silent: bool,
     /// Why it is not as its fingerprint, if it is not.
     changed: Option<String>,
 }
@@ -136,7 +140,15 @@ struct Standing {
 impl Standing {
     fn new(config: &JudgeConfig) -> Self {
         let (name, accepts) = (Arc::clone(&config.name), config.accepts);
-        Self { name, accepts, seen: Proof::NotChecked, why: String::new(), pending: false, changed: None }
+        Self {
+            name,
+            accepts,
+            seen: Proof::NotChecked,
+            why: String::new(),
+            pending: false,
+            silent: false,
+            changed: None,
+        }
     }
 
     fn proof(&self) -> Proof {
@@ -154,6 +166,7 @@ impl Standing {
     fn examined(&mut self, examined: &[Examined]) {
         (self.seen, self.why) = standing(self.accepts, examined);
         self.pending = examined.iter().any(|replica| replica.outcome.is_err());
+        self.silent = examined.iter().all(|replica| replica.outcome.is_err());
     }
 
     /// Replicas that did not answer say nothing.
@@ -272,7 +285,8 @@ impl<J: Judges> Guard<J> {
             let proof = standing.proof();
             self.judges.note(index, proof);
             if wanted(index, proof) {
-                changes.push(Change { index, proof, detail: standing.detail() });
+                let silent = standing.silent && proof == Proof::Unproven;
+                changes.push(Change { index, proof, detail: standing.detail(), silent });
             }
         }
         changes

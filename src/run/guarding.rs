@@ -101,8 +101,12 @@ impl Guarding {
         if changes.is_empty() {
             return;
         }
-        for Change { index, proof, detail } in changes {
-            let (state, then) = standing(panel, proof);
+        for Change { index, proof, detail, silent } in changes {
+            let (state, mut then) = standing(panel, proof);
+            if silent {
+                // There are no votes to be flagged.
+                then = "start its server or correct base_url (`ahwatch doctor` says more)";
+            }
             if let Some(judge) = panel.judges().get(index) {
                 tracing::warn!("judge {} is {proof}: {detail}; {then}", judge.config().name);
             }

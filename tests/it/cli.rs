@@ -233,3 +233,47 @@ fn a_closed_output_ends_the_watch_with_code_1() {
     let run = crate::kit::run::Run::program("bash", ["-c", &line]).finish(LIMIT);
     assert_eq!(run.code, Some(1), "{}", run.stderr);
 }
+
+#[test]
+fn plain_lines_are_printed_wherever_they_go() {
+    let plain = run(["watch", "--plain", &sample()]).expect_code(0).stdout;
+    assert!(!plain.lines().any(|line| line.starts_with('{')) && plain.contains("present"), "{plain}");
+    assert!(run(["watch", &sample()]).expect_code(0).stdout.lines().all(|line| line.starts_with('{')));
+    let report = run(["watch", "--plain", "--gate-report", &sample()]).expect_code(0).stdout;
+    assert!(report.contains("windows skipped"), "{report}");
+}
+
+#[test]
+fn who_does_not_answer_is_named_where_nothing_could_be_judged() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("panel.toml");
+    std::fs::write(&file, judge("deaf", "")).unwrap();
+    let run = run(["watch", &sample(), "--panel", file.to_str().unwrap()]).expect_code(1);
+    assert!(run.stderr.contains("deaf abstained, "), "{}", run.stderr);
+    let canary = run.stderr.lines().find(|line| line.contains("no answer to the canary")).unwrap();
+    assert!(canary.contains("start its server or correct base_url") && !canary.contains("flagged"), "{canary}");
+}
+
+#[test]
+fn a_token_says_which_journal_it_is_of_and_when_that_is_new() {
+    let dir = tempfile::tempdir().unwrap();
+    let create = |name: &str| {
+        let run = ahwatch(["token", "create", name, "--role", "viewer"]).dir(dir.path()).finish(LIMIT).expect_code(0);
+        assert_eq!(run.stdout.lines().count(), 1, "{}", run.stdout);
+        assert!(run.stderr.contains(dir.path().join("ahwatch.db").to_str().unwrap()), "{}", run.stderr);
+        run.stderr.contains("which is new")
+    };
+    assert_eq!([create("a"), create("b")], [true, false]);
+}
+
+#[test]
+fn a_configuration_is_checked_under_either_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("a.toml");
+    std::fs::write(&file, "").unwrap();
+    let file = file.to_str().unwrap();
+    let same = [run(["config", "check", file]), run(["config", "check", "--config", file])];
+    assert!(same.iter().all(|run| run.code == Some(0) && run.stdout.contains("in order")), "{}", same[1].stderr);
+    run(["config", "check"]).expect_code(2);
+    run(["config", "check", file, "--config", file]).expect_code(2);
+}

@@ -227,3 +227,16 @@ fn the_fingerprint_of_the_file_may_be_saved_anew_and_is_compared_without_the_can
     endpoint.set_senses("v1", Senses { shift: -0.7, ..Senses::default() });
     assert!(check(&doctor(&[], 1), "judge v1", "fingerprint").contains("off by 0.7000"));
 }
+
+#[test]
+fn an_address_without_its_end_is_said_to_be_that() {
+    let endpoint = Endpoint::start([("v1", Judge::default())]);
+    let dir = tempfile::tempdir().unwrap();
+    let panel = panel(dir.path(), endpoint.base_url().trim_end_matches("/v1"), &["v1"], "");
+    let run = ahwatch(["doctor", "--json", "--panel", panel.to_str().unwrap()]).finish(LIMIT).expect_code(1);
+    for what in ["answer", "canary"] {
+        let found = run.events().into_iter().find(|check| check["group"] == "judge v1" && check["check"] == what);
+        let remedy = found.unwrap()["remedy"].as_str().unwrap().to_owned();
+        assert!(remedy.contains("correct base_url (it usually ends in /v1)"), "{what}: {remedy}");
+    }
+}

@@ -227,3 +227,10 @@ fn a_folder_that_cannot_be_written_is_refused_and_one_that_breaks_costs_no_verdi
     assert_eq!(said.len(), 1, "{}", run.stderr);
     assert!(run.stderr.contains("failed=4"), "{}", run.stderr);
 }
+
+#[test]
+fn a_folder_that_cannot_be_is_refused_and_not_announced() {
+    let recording = Recipe::new(5.0).make();
+    let run = ahwatch(["watch", recording.to_str().unwrap(), "--record", "/proc/x"]).finish(LIMIT).expect_code(2);
+    assert!(run.stderr.contains("--record /proc/x") && !run.stderr.contains("RECORDING"), "{}", run.stderr);
+}

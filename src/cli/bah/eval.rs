@@ -71,7 +71,10 @@ pub(super) fn run(options: &Options) -> Exit {
             return Exit::Refused;
         }
     };
-    introduce(&config);
+    if let Err(problem) = introduce(&config) {
+        eprintln!("{problem}");
+        return Exit::Refused;
+    }
     let bar = progress("videos");
     let mut told = 0;
     let tell = |progress: &Progress| {

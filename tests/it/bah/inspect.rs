@@ -172,7 +172,7 @@ fn what_cannot_be_read_is_refused_with_its_place() {
     };
     let yaml = "video_annotation_transcript.yaml";
     let dir = tempfile::tempdir().unwrap();
-    says(dir.path(), &["no split files", "--splits"]);
+    says(dir.path(), &["no split files; looked for train.txt, split/train.txt", "--splits"]);
     for (file, from, to, words) in [
         (yaml, "global_ah: 1", "global_ah: [1", &["video_annotation_transcript.yaml:", ":"][..]),
         (yaml, "!!python/tuple", "!!python/name:os.system", &["python/name:os.system is not known"]),

@@ -311,7 +311,7 @@ fn faults_are_refused_before_anything_is_written() {
     let nothing = out.path().join("x");
     says(&dataset(), &nothing, &["--prompt", "nosuch"], &["nosuch", "trained, definitions"]);
     says(&dataset(), &nothing, &["--prompt", "no/such.txt"], &["no/such.txt"]);
-    says(&nothing, &nothing, &[], &["no split files"]);
+    says(&nothing, &nothing, &[], &["is no folder"]);
     says(&dataset(), &dataset().join("Videos/out"), &[], &["among the dataset's videos"]);
     let dir = copy();
     edit(dir.path(), "split/train.txt", "mp4,1,", "mp4,yes,");
