@@ -52,16 +52,71 @@ impl Gate {
             seen = lumas(window);
         }
         let flags = Flags::of(window.sound.as_deref(), &seen, measures.as_ref().ok(), &self.config);
-        let evidence = measures.as_ref().map_or_else(|_| Evidence::default(), |m| Evidence::of(m, &self.config));
+        let found = |measures| Evidence::of(measures, window.sound_missing, &self.config);
+        let evidence = measures.as_ref().map_or_else(|_| Evidence::default(), found);
         let decision = decide(self.config.require, &evidence);
-        if decision == Decision::Unknown && measures.is_ok() && !std::mem::replace(&mut self.told, true) {
-            let missing = if window.sound.is_none() { "sound" } else { "pictures" };
-            let require = self.config.require.as_str();
+        if decision == Decision::Unknown && measures.is_ok() {
+            self.tell(window);
+        }
+        Checked { measures, flags, evidence, decision }
+    }
+
+    /// Says once what the source does not have. A hole in its sound is said of each window (`sound_missing`).
+    fn tell(&mut self, window: &Window) {
+        let require = self.config.require;
+        let missing = match window {
+            Window { sound: None, .. } if require.needs_speech() => "sound",
+            Window { pictures, .. } if require.needs_face() && pictures.is_empty() => "pictures",
+            _ => return,
+        };
+        if !std::mem::replace(&mut self.told, true) {
+            let require = require.as_str();
             tracing::warn!(
                 source = %self.source,
                 "gate.require = \"{require}\" cannot be checked without {missing}: what it cannot tell of passes"
             );
         }
-        Checked { measures, flags, evidence, decision }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::GateRequire;
+    use crate::gate::tests::detector_models;
+    use crate::judge::WindowId;
+    use crate::time::{MediaTime, Span};
+
+    fn window(index: u32, sound: Option<Vec<i16>>, missing: i64) -> Window {
+        let start = MediaTime::from_millis(5000 * i64::from(index));
+        let span = Span::new(start, start + MediaTime::from_millis(5000));
+        Window {
+            id: WindowId { continuity: 0, index },
+            media: span,
+            span,
+            full: true,
+            pictures: Vec::new(),
+            pictures_seen: 0,
+            pictures_expected: 0,
+            sound,
+            sound_missing: MediaTime::from_millis(missing),
+            refused: 0,
+            audio_offset: None,
+            alignment: None,
+        }
+    }
+
+    #[test]
+    fn a_window_with_a_hole_in_its_sound_passes_and_its_source_is_not_said_to_have_none() {
+        let mut measurer = Measurer::new(&detector_models()).unwrap();
+        let mut gate = Gate::new("a", GateConfig { require: GateRequire::Speech, ..GateConfig::default() });
+        let silence = || Some(vec![0; 80_000]);
+        let whole = gate.check(Some(&mut measurer), &window(0, silence(), 0));
+        assert!(matches!(whole.decision, Decision::Skip(_)), "{whole:?}");
+        let torn = gate.check(Some(&mut measurer), &window(1, silence(), 2000));
+        assert_eq!((torn.decision, gate.told), (Decision::Unknown, false));
+        // One that has none is.
+        let deaf = gate.check(Some(&mut measurer), &window(2, None, 0));
+        assert_eq!((deaf.decision, gate.told), (Decision::Unknown, true));
     }
 }

@@ -1,7 +1,7 @@
 //! What a window showed, against what it must show: Pass, or Skip with the numbers behind it. Pure.
 //!
 //! A window is skipped only when the measures say that it lacks what is required. What could not be measured (the source
-//! has no sound, or no pictures; a model failed) is neither there nor missing: a requirement that hangs on it lets the
+//! has no sound, or no pictures; the speech may have been in sound that is missing; a model failed) is neither there nor missing: a requirement that hangs on it lets the
 //! window pass.
 
 use std::fmt;
@@ -58,13 +58,12 @@ impl FacesFound {
 }
 
 impl Evidence {
-    /// Of a window's measures.
+    /// Of a window's measures. Of its sound, so much was `missing`: nobody knows whether there was speech in that.
     #[must_use]
-    pub fn of(measures: &Measures, config: &GateConfig) -> Self {
-        let speech = measures
-            .speech
-            .as_ref()
-            .map(|speech| SpeechFound { heard: speech.time_from(config.speech_threshold), needed: config.min_speech });
+    pub fn of(measures: &Measures, missing: MediaTime, config: &GateConfig) -> Self {
+        let found = |heard| SpeechFound { heard, needed: config.min_speech };
+        let speech = measures.speech.as_ref().map(|speech| speech.time_from(config.speech_threshold));
+        let speech = speech.filter(|heard| found(*heard).enough() || !found(*heard + missing).enough()).map(found);
         let pictures = count(measures.pictures.len());
         let faces = (pictures > 0).then(|| FacesFound {
             with_face: count(measures.pictures.iter().filter(|picture| shows_face(picture, config)).count()),
@@ -267,14 +266,32 @@ pub(crate) mod tests {
             speech: Some(Speech { lead: 0, probabilities: vec![0.49, 0.5, 0.9] }),
             pictures: pictures(&[&[face(0.71, 100.0)], &[face(0.69, 200.0), face(0.9, 61.0)], &[]]),
         };
-        let found = Evidence::of(&measures, &config);
+        let found = Evidence::of(&measures, MediaTime::ZERO, &config);
         let needed = MediaTime::from_millis(250);
         assert_eq!(found.speech, Some(SpeechFound { heard: MediaTime::from_millis(64), needed }));
         assert_eq!(found.faces, Some(FacesFound { with_face: 1, pictures: 3, needed: 3, largest: Some(100) }));
         let short = Measures { speech: None, pictures: pictures(&[&[]]) };
-        let short = Evidence::of(&short, &config);
+        let short = Evidence::of(&short, MediaTime::ZERO, &config);
         assert_eq!((short.speech, short.faces.unwrap().needed), (None, 1));
-        assert_eq!(Evidence::of(&Measures { speech: None, pictures: Vec::new() }, &config), Evidence::default());
+        assert_eq!(
+            Evidence::of(&Measures { speech: None, pictures: Vec::new() }, MediaTime::ZERO, &config),
+            Evidence::default()
+        );
+    }
+
+    #[test]
+    fn speech_that_may_lie_in_missing_sound_is_not_known() {
+        let config = GateConfig { min_speech: MediaTime::from_millis(250), ..GateConfig::default() };
+        let found = |steps: usize, missing| {
+            let speech = Some(Speech { lead: 0, probabilities: vec![0.9; steps] });
+            let measures = Measures { speech, pictures: Vec::new() };
+            Evidence::of(&measures, MediaTime::from_millis(missing), &config).speech.map(|speech| speech.enough())
+        };
+        // Five steps are 160 ms.
+        assert_eq!([0, 89, 90, 2500].map(|missing| found(5, missing)), [Some(false), Some(false), None, None]);
+        // What was heard was heard.
+        assert_eq!(found(8, 2500), Some(true));
+        assert_eq!([0, 249, 250].map(|missing| found(0, missing)), [Some(false), Some(false), None]);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Keeps what is known of a panel's judges up to date: they are examined before anything is judged, and compared with their
 //! fingerprint then and from time to time. Who fails is set aside by the panel.
 //!
-//! A replica that does not answer at the start leaves its judge unproven, and is examined when it does.
+//! A replica that does not answer at the start leaves its judge unproven, and is examined when it does. What was found of a
+//! replica stands until it answers again: silence clears nobody.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -126,12 +127,16 @@ fn why(proof: Proof, findings: &[(Pair, Finding)]) -> String {
 struct Standing {
     name: Arc<str>,
     accepts: Accepts,
-    /// By the canary.
+    /// What each replica last answered when it was examined.
+    examined: Vec<Examined>,
+    /// The same of comparisons, which take fewer clips.
+    compared: Vec<Examined>,
+    /// Without what its fingerprint says.
     seen: Proof,
     why: String,
-    /// Some replica did not answer, and is to be examined again.
+    /// Some replica never answered, and is to be asked again.
     pending: bool,
-    /// None did.
+    /// None answered when it was last asked.
     silent: bool,
     /// Why it is not as its fingerprint, if it is not.
     changed: Option<String>,
@@ -139,10 +144,11 @@ struct Standing {
 
 impl Standing {
     fn new(config: &JudgeConfig) -> Self {
-        let (name, accepts) = (Arc::clone(&config.name), config.accepts);
         Self {
-            name,
-            accepts,
+            name: Arc::clone(&config.name),
+            accepts: config.accepts,
+            examined: Vec::new(),
+            compared: Vec::new(),
             seen: Proof::NotChecked,
             why: String::new(),
             pending: false,
@@ -158,35 +164,61 @@ impl Standing {
     fn detail(&self) -> String {
         match &self.changed {
             Some(why) if self.proof() == Proof::Failed(Fault::Changed) => why.clone(),
-            _ if self.seen == Proof::NotChecked => "it answers as its fingerprint again".to_owned(),
+            _ if self.seen == Proof::NotChecked => "it answers as its fingerprint".to_owned(),
             _ => self.why.clone(),
         }
     }
 
-    fn examined(&mut self, examined: &[Examined]) {
-        (self.seen, self.why) = standing(self.accepts, examined);
-        self.pending = examined.iter().any(|replica| replica.outcome.is_err());
-        self.silent = examined.iter().all(|replica| replica.outcome.is_err());
+    /// Takes what the replicas answered, to all that this judge is asked about under these rules.
+    fn asked(&mut self, rules: &PanelConfig, answered: &[Examined]) {
+        self.silent = answered.iter().all(|replica| replica.outcome.is_err());
+        if rules.canary {
+            keep(&mut self.examined, answered);
+            (self.seen, self.why) = standing(self.accepts, &self.examined);
+            self.pending = away(&self.examined).is_some();
+        }
+        self.compare(rules, answered);
     }
 
-    /// Replicas that did not answer say nothing.
-    fn compared(&mut self, rules: &PanelConfig, examined: &[Examined]) {
+    /// The same of clips of its fingerprint only.
+    fn compare(&mut self, rules: &PanelConfig, answered: &[Examined]) {
         let Some(saved) = rules.fingerprint.as_ref().and_then(|(_, fingerprint)| fingerprint.judge(&self.name)) else {
             return;
         };
-        let heard: Vec<_> =
-            examined.iter().filter_map(|replica| replica.outcome.as_ref().ok().map(|h| (replica, h))).collect();
-        if heard.is_empty() {
-            return;
+        keep(&mut self.compared, answered);
+        let off = |replica: &Examined| {
+            let heard = replica.outcome.as_ref().ok()?;
+            let why = saved.compare(heard, rules.fingerprint_tolerance).err()?;
+            let at = if answered.len() > 1 { format!("{}: ", replica.replica) } else { String::new() };
+            Some(format!("{at}not as its fingerprint: {why}"))
+        };
+        self.changed = self.compared.iter().find_map(off);
+        // With a canary, whether it was ever asked about anything is known from that.
+        if !rules.canary {
+            let away = away(&self.compared);
+            self.pending = away.is_some();
+            (self.seen, self.why) = match away {
+                Some(why) => (Proof::Unproven, format!("not compared with its fingerprint: {why}")),
+                None => (Proof::NotChecked, String::new()),
+            };
         }
-        let off = heard
-            .iter()
-            .find_map(|(replica, heard)| Some((replica, saved.compare(heard, rules.fingerprint_tolerance).err()?)));
-        self.changed = off.map(|(replica, why)| {
-            let at = if examined.len() > 1 { format!("{}: ", replica.replica) } else { String::new() };
-            format!("{at}not as its fingerprint: {why}")
-        });
     }
+}
+
+/// Takes the replicas' answers, in their order. One that does not answer now is what it was when it last did.
+fn keep(known: &mut Vec<Examined>, answered: &[Examined]) {
+    for (place, new) in answered.iter().enumerate() {
+        match known.get_mut(place) {
+            None => known.push(new.clone()),
+            Some(old) if new.outcome.is_ok() || old.outcome.is_err() => old.clone_from(new),
+            Some(_) => {}
+        }
+    }
+}
+
+/// Why nothing is known of some replica, if that is so.
+fn away(known: &[Examined]) -> Option<&str> {
+    known.iter().find_map(|replica| replica.outcome.as_ref().err()).map(|abstention| &*abstention.detail)
 }
 
 /// The built-in clips that a judge is asked about under `[panel]`.
@@ -240,10 +272,7 @@ impl<J: Judges> Guard<J> {
         let asked = self.standings.iter().map(which).enumerate();
         let found = join_all(asked.map(|(judge, which)| self.judges.examine(judge, which, REPEATS))).await;
         for (standing, examined) in self.standings.iter_mut().zip(&found) {
-            if self.rules.canary {
-                standing.examined(examined);
-            }
-            standing.compared(&self.rules, examined);
+            standing.asked(&self.rules, examined);
         }
         self.plan();
         self.note(|_, proof| !matches!(proof, Proof::Proven | Proof::NotChecked))
@@ -256,19 +285,21 @@ impl<J: Judges> Guard<J> {
         let before: Vec<Proof> = self.standings.iter().map(Standing::proof).collect();
         let comparing = self.compare == Some(due);
         let asked = self.standings.iter().enumerate().filter(|(_, standing)| comparing || standing.pending);
-        let judges = &self.judges;
+        let (judges, rules) = (&self.judges, &self.rules);
         let asked = asked.map(|(judge, standing)| {
             // Who is examined again is compared as well.
-            let which = if standing.pending { CanaryClip::of(standing.accepts) } else { clips_of(standing.accepts) };
-            async move { (judge, judges.examine(judge, which, REPEATS).await) }
+            let wanted =
+                if standing.pending { clips_wanted(rules, standing.accepts) } else { clips_of(standing.accepts) };
+            async move { (judge, judges.examine(judge, wanted, REPEATS).await) }
         });
         let found = join_all(asked).await;
         for (judge, examined) in found {
             let standing = &mut self.standings[judge];
             if standing.pending {
-                standing.examined(&examined);
+                standing.asked(&self.rules, &examined);
+            } else {
+                standing.compare(&self.rules, &examined);
             }
-            standing.compared(&self.rules, &examined);
         }
         self.retry = None;
         if comparing {

@@ -50,7 +50,7 @@ impl Guarding {
     /// The same while sessions go on; a judge counts as unproven until it is examined.
     pub async fn begin_meanwhile(self, panel: Arc<Panel>, config: &Config) -> Result<Guarded, RunError> {
         // At once, and whatever comes of the guard: sessions may begin meanwhile.
-        if config.panel.canary {
+        if config.panel.canary || config.panel.fingerprint.is_some() {
             (0..panel.judges().len()).for_each(|judge| panel.set_proof(judge, Proof::Unproven));
         }
         let guard = self.guard(&panel, config).await?;

@@ -154,8 +154,11 @@ impl Source {
                 }
             }
         }
+        if let Some(session) = &mut self.session {
+            session.apply(event);
+        }
         match Row::of(event) {
-            Some(row) => self.window(event, row),
+            Some(row) => self.window(row),
             None => self.note(event),
         }
     }
@@ -174,10 +177,7 @@ impl Source {
         self.phase = Phase::Withdrawn;
     }
 
-    fn window(&mut self, event: &Event, row: Row) {
-        if let Some(session) = &mut self.session {
-            session.apply(event);
-        }
+    fn window(&mut self, row: Row) {
         // The rest of a continuity is on the books, and is no window.
         if row.cell == Cell::Tail {
             return;

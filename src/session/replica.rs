@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Session, SessionSettings, Summary};
+use super::{Alarms, Session, SessionSettings, Summary};
 use crate::alert::{Event, EventKind, LostTime};
 use crate::judge::{Outcome, SkipReason, Verdict, WindowId};
 
@@ -17,6 +17,8 @@ const CERTAINLY_OVER: u32 = 2 * crate::watch::MOST_IN_FLIGHT;
 #[derive(Debug)]
 pub struct Replica {
     session: Session,
+    /// As told. Windows after a gap may wait long for their turn here, which episodes would wait for.
+    alarms: Alarms,
     /// Windows of each continuity that may have some under way.
     windows: BTreeMap<u32, u32>,
     over: u32,
@@ -28,16 +30,18 @@ impl Replica {
     pub fn new(started: &Event, settings: &Arc<SessionSettings>) -> Self {
         let id = started.session.clone().unwrap_or_else(|| started.scope.clone());
         let session = Session::new(id, Arc::clone(&started.source), Arc::clone(settings));
-        Self { session, windows: BTreeMap::new(), over: 0 }
+        Self { session, alarms: Alarms { episodes: 0, alerts: 0 }, windows: BTreeMap::new(), over: 0 }
     }
 
     /// The books so far.
     #[must_use]
     pub fn summary(&self) -> Summary {
-        self.session.summary()
+        let summary = self.session.summary();
+        let alarms = summary.alarms.map(|_| self.alarms);
+        Summary { alarms, ..summary }
     }
 
-    /// Takes what an event says of windows and time; all others change nothing.
+    /// Takes what an event says of windows, time and episodes; all others change nothing.
     pub fn apply(&mut self, event: &Event) {
         let (span, now, continuity) = (event.span, event.wall, event.continuity);
         let (window, outcome) = match &event.kind {
@@ -51,6 +55,11 @@ impl Replica {
             }
             EventKind::WindowLost(of, LostTime::Lost(reason)) => (of.window, Outcome::Lost(*reason)),
             EventKind::WindowLost(_, LostTime::Tail) => return drop(self.session.tail(continuity, span, now)),
+            EventKind::EpisodeOpened(_, episode) => {
+                self.alarms.episodes += 1;
+                self.alarms.alerts += u32::from(episode.alerted);
+                return;
+            }
             _ => return,
         };
         match (window, outcome) {
@@ -65,7 +74,7 @@ impl Replica {
         }
     }
 
-    /// No event says that a continuity is over. The session has to know, or it would wait for more of it for ever.
+    /// No event says that a continuity is over. The session has to know, or it would hold what comes after it for ever.
     fn count(&mut self, window: WindowId, event: &Event) {
         let windows = self.windows.entry(window.continuity).or_default();
         *windows = (*windows).max(window.index.saturating_add(1));

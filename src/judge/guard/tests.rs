@@ -11,10 +11,11 @@ use crate::judge::prompt::Prompt;
 
 const BOTH: Accepts = Accepts { video: true, audio: true };
 
-/// Judges of one replica each that answer as the test says.
+/// Judges that answer as the test says, of one replica each unless it is said.
 #[derive(Default)]
 struct Played {
-    /// None: does not answer. Else whether it hears, and how far its log-odds are off.
+    replicas: usize,
+    /// Of each replica, judge by judge. None: does not answer. Else whether it hears, and how far its log-odds are off.
     answers: Mutex<Vec<Option<(bool, f64)>>>,
     asked: Mutex<Vec<(usize, Vec<CanaryClip>)>>,
     noted: Mutex<Vec<(usize, Proof)>>,
@@ -29,11 +30,11 @@ impl Played {
 impl Judges for &Played {
     async fn examine(&self, judge: usize, which: Vec<CanaryClip>, repeats: usize) -> Vec<Examined> {
         self.asked.lock().unwrap().push((judge, which.clone()));
-        let outcome = match self.answers.lock().unwrap()[judge] {
+        let outcome = |answer| match answer {
             None => Err(Abstention { reason: AbstentionReason::Unreachable, detail: "away".into() }),
             Some((hears, off)) => Ok(which
-                .into_iter()
-                .map(|clip| {
+                .iter()
+                .map(|&clip| {
                     let effect = match clip {
                         CanaryClip::Speech | CanaryClip::LongSpeech if hears => 1.0,
                         CanaryClip::Moving => -1.0,
@@ -44,7 +45,12 @@ impl Judges for &Played {
                 })
                 .collect()),
         };
-        vec![Examined { replica: format!("https://h{judge}/v1"), outcome }]
+        let replicas = self.replicas.max(1);
+        let answers = self.answers.lock().unwrap();
+        let answers = answers.iter().skip(judge * replicas).take(replicas).enumerate();
+        answers
+            .map(|(n, answer)| Examined { replica: format!("https://h{judge}-{n}/v1"), outcome: outcome(*answer) })
+            .collect()
     }
 
     fn note(&self, judge: usize, proof: Proof) {
@@ -145,10 +151,76 @@ async fn a_fingerprint_is_compared_without_a_canary_and_a_silence_is_no_change()
     assert_eq!(guard.next().await.unwrap(), []);
     played.set(&[Some((true, 0.0))]);
     let changes = guard.next().await.unwrap();
-    assert_eq!(
-        (changes[0].proof, changes[0].detail.as_str()),
-        (Proof::NotChecked, "it answers as its fingerprint again")
-    );
+    assert_eq!((changes[0].proof, changes[0].detail.as_str()), (Proof::NotChecked, "it answers as its fingerprint"));
+}
+
+/// A judge of two replicas.
+fn two() -> Played {
+    Played { replicas: 2, ..Played::default() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_was_found_out_is_not_cleared_by_its_silence() {
+    let played = two();
+    played.set(&[Some((false, 0.0)), None]);
+    let mut guard = guard(&played, &["v1"], true, false);
+    assert_eq!(guard.start().await[0].proof, Proof::Failed(Fault::Deaf));
+    let last = || *played.noted.lock().unwrap().last().unwrap();
+    played.set(&[None, None]);
+    assert_eq!(guard.next().await.unwrap(), []);
+    assert_eq!(last(), (0, Proof::Failed(Fault::Deaf)));
+    played.set(&[None, Some((true, 0.0))]);
+    assert_eq!(guard.next().await.unwrap(), []);
+    assert_eq!(last(), (0, Proof::Failed(Fault::Deaf)));
+    // Something is known of each of them.
+    assert!(guard.next().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_was_found_out_is_cleared_by_its_answer_while_another_is_away() {
+    let played = two();
+    played.set(&[Some((false, 0.0)), None]);
+    let mut guard = guard(&played, &["v1"], true, false);
+    assert_eq!(guard.start().await[0].proof, Proof::Failed(Fault::Deaf));
+    played.set(&[Some((true, 0.0)), None]);
+    assert_eq!(guard.next().await.unwrap()[0].proof, Proof::Unproven);
+    // What was heard of the first stands, now that it is away.
+    played.set(&[None, Some((true, 0.0))]);
+    assert_eq!(guard.next().await.unwrap()[0].proof, Proof::Proven);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_changed_is_not_cleared_by_its_silence() {
+    let played = two();
+    played.set(&[Some((true, 0.9)), Some((true, 0.0))]);
+    let mut guard = guard(&played, &["v1"], false, true);
+    let changes = guard.start().await;
+    assert_eq!(changes[0].proof, Proof::Failed(Fault::Changed));
+    assert!(changes[0].detail.starts_with("https://h0-0/v1: not as its fingerprint"), "{changes:?}");
+    played.set(&[None, Some((true, 0.0))]);
+    assert_eq!(guard.next().await.unwrap(), []);
+    assert_eq!(*played.noted.lock().unwrap().last().unwrap(), (0, Proof::Failed(Fault::Changed)));
+    played.set(&[Some((true, 0.0)), None]);
+    assert_eq!(guard.next().await.unwrap()[0].proof, Proof::NotChecked);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_judge_that_was_away_at_the_start_is_compared_when_it_answers_also_without_a_canary() {
+    let played = two();
+    played.set(&[Some((true, 0.0)), None]);
+    let mut guard = guard(&played, &["v1"], false, true);
+    let changes = guard.start().await;
+    assert_eq!((changes[0].proof, changes[0].detail.contains("away")), (Proof::Unproven, true));
+    let began = Instant::now();
+    assert_eq!(guard.next().await.unwrap(), []);
+    played.set(&[Some((true, 0.0)), Some((true, 0.9))]);
+    assert_eq!(guard.next().await.unwrap()[0].proof, Proof::Failed(Fault::Changed));
+    assert_eq!(began.elapsed(), 2 * RETRY);
+    // It is asked about the clips of its fingerprint only, and from now on with the others.
+    assert!(played.asked.lock().unwrap().iter().all(|(_, which)| *which == clips_of(BOTH)));
+    played.set(&[Some((true, 0.0)), Some((true, 0.0))]);
+    assert_eq!(guard.next().await.unwrap()[0].proof, Proof::NotChecked);
+    assert_eq!(began.elapsed().as_secs(), 3600);
 }
 
 #[test]

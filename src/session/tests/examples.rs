@@ -187,3 +187,37 @@ fn who_only_hears_the_events_counts_early_stop_as_the_session_does() {
     assert_eq!(counts(replica.summary()), counts(session.summary()));
     assert!(session.summary().judges.iter().all(|judge| judge.not_asked == 1));
 }
+
+/// No event says that a continuity is over, so windows after a gap wait long for their turn there. Alarms do not.
+#[test]
+fn who_only_hears_the_events_counts_alarms_after_a_gap_as_the_session_does() {
+    let settings = settings(Rule::VoteOfMax);
+    let mut session = session(&settings);
+    let started = session.start(now());
+    let mut replica = Replica::new(&started, &settings);
+    let mut told = |events: Vec<Event>, session: &Session| {
+        for event in &events {
+            replica.apply(event);
+        }
+        assert_eq!(replica.summary().alarms, session.summary().alarms);
+    };
+    for continuity in 0..3 {
+        for index in 0..12 {
+            let answer = if index % 3 == 0 { Answer::Present } else { Answer::Absent };
+            let start = (i64::from(continuity) * 70 + i64::from(index) * 5) * SECOND;
+            let verdict = Verdict {
+                window: WindowId { continuity, index },
+                span: span(start, start + 5 * SECOND),
+                ..window(index, [answer.clone(), answer.clone(), answer])
+            };
+            told(session.apply(&verdict, now()), &session);
+        }
+        told(session.continuity_ended(continuity, 12, now()), &session);
+        let end = i64::from(continuity) * 70 + 60;
+        told(session.lost(continuity, span(end * SECOND, (end + 10) * SECOND), LostReason::Outage, now()), &session);
+    }
+    // An alert at most each 20 s.
+    let alarms = session.summary().alarms.unwrap();
+    assert_eq!(alarms.episodes, 12);
+    assert!((1..12).contains(&alarms.alerts), "{alarms:?}");
+}
