@@ -196,7 +196,9 @@ fn who_only_hears_the_events_counts_alarms_after_a_gap_as_the_session_does() {
     let started = session.start(now());
     let mut replica = Replica::new(&started, &settings);
     let mut told = |events: Vec<Event>, session: &Session| {
-        events.iter().for_each(|event| replica.apply(event));
+        for event in &events {
+            replica.apply(event);
+        }
         assert_eq!(replica.summary().alarms, session.summary().alarms);
     };
     for continuity in 0..3 {
