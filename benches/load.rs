@@ -177,6 +177,7 @@ fn plan(config: &Config, panel: &Arc<Panel>, live: bool, crowded: Option<Duratio
         gate: config.gate,
         desk,
         stages: Stages::default(),
+        care: Arc::new(()),
     })
 }
 

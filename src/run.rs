@@ -69,7 +69,7 @@ use crate::watch::Plan;
 use crate::window::{Cut, Window};
 use control::Command;
 use fleet::Fleet;
-use guarding::{Guarded, Guarding};
+use guarding::{Care, Guarding};
 
 /// Cuts and events that may wait for a source's task. A recording's are few, so that its decoding keeps the panel's pace.
 const CUTS_OF_A_FILE: usize = 2;
@@ -206,10 +206,9 @@ async fn drive(
     // Mistakes are told before anybody is asked anything.
     let prepared = fleet.prepare(config)?;
     publish(commands.as_ref(), &fleet, config);
-    let mut guarded = None;
     if let Some(panel) = fleet.panel() {
         tokio::select! {
-            begun = Guarding::new(events.clone()).begin(panel, config) => guarded = Some(begun?),
+            begun = Guarding::new(&events).begin(panel, config) => fleet.care().guard(begun?),
             () = &mut stop => {
                 outcome.stopped = true;
                 return Ok(outcome);
@@ -237,7 +236,7 @@ async fn drive(
                         let (change, _) = fleet.apply(prepared, &config);
                         tracing::warn!("the configuration was read again: {change}");
                         publish(commands.as_ref(), &fleet, &config);
-                        guarded = guard_anew(guarded, fleet.panel(), &config, &events).await;
+                        guard_anew(fleet.panel(), &fleet.care(), &config, &events).await;
                     }
                     Err(error) => {
                         tracing::error!("the configuration was read again and not taken; nothing changes: {error}");
@@ -289,20 +288,13 @@ pub fn build_source(source: &SourceConfig, config: &Config) -> Result<(), Source
     prepare::spec(source, config).map(|_| ())
 }
 
-/// Looks after the panel of a new configuration, where that is another.
-async fn guard_anew(
-    guarded: Option<Guarded>,
-    panel: Option<Arc<Panel>>,
-    config: &Config,
-    events: &mpsc::Sender<Event>,
-) -> Option<Guarded> {
-    let panel = panel?;
-    match guarded {
-        Some(guarded) if Arc::ptr_eq(&guarded.panel, &panel) => Some(guarded),
-        _ => {
-            let begun = Guarding::new(events.clone()).begin_meanwhile(panel, config).await;
-            begun.inspect_err(|error| tracing::error!("the new panel is not looked after: {error}")).ok()
-        }
+/// Looks after the panel of a new configuration, where that is another. The one before is looked after as long as sessions that
+/// began with it go on.
+async fn guard_anew(panel: Option<Arc<Panel>>, care: &Care, config: &Config, events: &mpsc::Sender<Event>) {
+    let Some(panel) = panel.filter(|_| !care.is_given()) else { return };
+    match Guarding::new(events).begin_meanwhile(panel, config).await {
+        Ok(guarded) => care.guard(guarded),
+        Err(error) => tracing::error!("the new panel is not looked after: {error}"),
     }
 }
 

@@ -202,7 +202,7 @@ pub fn prepare(
     outcome.prepared = records.len();
     // Rows and manifest speak of the whole split: a part of it never takes the place of what an earlier run wrote.
     if !outcome.stopped {
-        write_about(dataset, preparing, &records, &outcome.failed, &folders)?;
+        rows::write(dataset, preparing, &records, &outcome.failed, &folders)?;
     }
     for (video, record) in videos.iter().filter_map(|v| Some((v, records.get(v.path)?))) {
         outcome.clips[usize::from(video.label != Label::Present)] += record.clips.len();
@@ -384,34 +384,6 @@ fn keep(cut: &VideoCut, video: &Video<'_>, key: String, folders: &Folders) -> Re
         clips,
         dropped: dropped.collect(),
     })
-}
-
-/// The manifest and, but for test, the rows.
-fn write_about(
-    dataset: &Dataset,
-    preparing: &Preparing,
-    records: &BTreeMap<VideoPath, Record>,
-    failed_videos: &[(VideoPath, String)],
-    folders: &Folders,
-) -> Result<(), PrepareError> {
-    let failed = |file: &Path, e: &dyn std::fmt::Display| {
-        PrepareError::Output(format!("{}: could not be written: {e}", file.display()))
-    };
-    let videos = rows::prepared(dataset, preparing, records);
-    let manifest = folders.clips.with_file_name("manifest.csv");
-    let text = rows::manifest(&videos, failed_videos, preparing).map_err(|e| failed(&manifest, &e))?;
-    write_whole(&manifest, &text).map_err(|e| failed(&manifest, &e))?;
-    if preparing.split == Split::Test {
-        return Ok(());
-    }
-    let file = preparing.out.join(format!("{}.jsonl", preparing.split.as_str()));
-    let clips = if preparing.relative {
-        PathBuf::from(preparing.split.as_str()).join("clips")
-    } else {
-        std::path::absolute(&folders.clips).map_err(|e| failed(&file, &e))?
-    };
-    let text = rows::rows(&videos, &preparing.rows, preparing.seed, &clips);
-    write_whole(&file, text.as_bytes()).map_err(|e| failed(&file, &e))
 }
 
 #[cfg(test)]

@@ -120,4 +120,16 @@ mod tests {
             assert_eq!(told.lines().count(), lines, "one problem a line: {told:?}");
         }
     }
+
+    #[test]
+    fn what_follows_from_a_mistake_is_no_other() {
+        let problems = |text: &str| {
+            let raw = RawConfig::parse(text, Path::new("a.toml"));
+            Config::build(raw, Overrides::default(), &|_| None).expect_err(text).to_string()
+        };
+        let told = problems("[window]\nwindow_secs = 0\n");
+        assert!(told.contains("window_secs") && !told.contains("hop_secs"), "{told}");
+        let told = problems("[window]\nwindow_secs = 0\nhop_secs = 0\n");
+        assert!(told.contains("window_secs") && told.contains("hop_secs"), "{told}");
+    }
 }

@@ -206,7 +206,7 @@ async fn examined(
     // What it tells is logged as well, and an evaluation has no events.
     let (events, _) = mpsc::channel(1);
     let guarded = tokio::select! {
-        begun = Guarding::new(events).begin(Arc::clone(panel), config) => begun?,
+        begun = Guarding::new(&events).begin(Arc::clone(panel), config) => begun?,
         () = stop => return Ok(None),
     };
     let failed =

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::control::{Command, ControlError, SessionOptions};
 use super::cut::Order;
+use super::guarding::Care;
 use super::member::{Member, Ready};
 use super::prepare::Shared;
 use super::{Change, RunError};
@@ -68,6 +69,11 @@ impl Fleet {
         self.shared.panel()
     }
 
+    /// Who looks after it.
+    pub fn care(&self) -> Arc<Care> {
+        Arc::clone(&self.shared.care)
+    }
+
     /// Whether no source runs.
     pub fn is_empty(&self) -> bool {
         self.tasks.is_empty()
@@ -90,6 +96,9 @@ impl Fleet {
     /// Makes the fleet what this configuration says. Sources that were added by command go on. A source that cannot be started is
     /// logged and tried again; why the first of them cannot.
     pub fn apply(&mut self, Prepared { shared, mut ready }: Prepared, config: &Config) -> (Change, Option<RunError>) {
+        if !Arc::ptr_eq(&self.shared.care, &shared.care) {
+            self.shared.care.retire();
+        }
         self.shared = shared;
         self.config = config.clone();
         let (mut change, mut failed) = (Change::default(), None);
@@ -251,6 +260,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::alert::EventKind;
     use crate::config::{Overrides, RawConfig};
 
     fn refuse(
@@ -291,5 +301,24 @@ mod tests {
         assert!(fleet.again.is_none() && fleet.members.len() == 3);
         fleet.stop(Duration::ZERO);
         while fleet.ended().await.is_some() {}
+    }
+
+    #[tokio::test]
+    async fn a_panel_is_looked_after_until_no_session_that_began_with_it_goes_on() {
+        let (events, mut told) = mpsc::channel(1000);
+        let mut config = config(&["a"]);
+        let mut fleet = Fleet::new(&config, events, Stages::default()).unwrap();
+        let prepared = fleet.prepare(&config).unwrap();
+        fleet.apply(prepared, &config);
+        while !matches!(told.recv().await.unwrap().kind, EventKind::SessionStarted(_)) {}
+        let care = Arc::downgrade(&fleet.care());
+
+        config.panel.allow_degraded = true;
+        let prepared = fleet.prepare(&config).unwrap();
+        assert_eq!(fleet.apply(prepared, &config).0.kept, 1);
+        assert!(!std::ptr::eq(care.as_ptr(), Arc::as_ptr(&fleet.care())) && care.upgrade().is_some());
+        fleet.stop(Duration::ZERO);
+        while fleet.ended().await.is_some() {}
+        assert!(care.upgrade().is_none());
     }
 }

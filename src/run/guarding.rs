@@ -3,7 +3,9 @@
 #![allow(clippy::disallowed_methods, reason = "part of run.rs")]
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -19,9 +21,40 @@ use crate::judge::panel::Panel;
 use crate::judge::proof::Proof;
 use crate::time::wall;
 
-/// Looks after one panel at a time.
+/// All that looks after one panel. Plans hold it, so that it goes on as long as a session may ask that panel.
+pub(super) struct Care {
+    /// Finds out whether base URLs that ceased to answer are there again.
+    _probing: JoinSet<Infallible>,
+    guarded: OnceLock<Guarded>,
+}
+
+impl Care {
+    pub fn new(probing: JoinSet<Infallible>) -> Self {
+        Self { _probing: probing, guarded: OnceLock::new() }
+    }
+
+    pub fn is_given(&self) -> bool {
+        self.guarded.get().is_some()
+    }
+
+    /// The first counts.
+    pub fn guard(&self, guarded: Guarded) {
+        let _ = self.guarded.set(guarded);
+    }
+
+    /// Another panel judges the sessions that begin from now on.
+    pub fn retire(&self) {
+        if let Some(guarded) = self.guarded.get() {
+            guarded.retired.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Looks after one panel.
 pub(super) struct Guarding {
-    events: mpsc::Sender<Event>,
+    /// Events end with those who tell of sessions, not with this.
+    events: mpsc::WeakSender<Event>,
+    retired: Arc<AtomicBool>,
     /// Numbers the events, which are of no session.
     scope: Arc<str>,
     told: u64,
@@ -29,13 +62,17 @@ pub(super) struct Guarding {
 
 /// The tasks; they end when it is dropped.
 pub(super) struct Guarded {
-    pub panel: Arc<Panel>,
+    retired: Arc<AtomicBool>,
     _tasks: JoinSet<()>,
 }
 
 impl Guarding {
-    pub fn new(events: mpsc::Sender<Event>) -> Self {
-        Self { events, scope: uuid::Uuid::now_v7().to_string().into(), told: 0 }
+    pub fn new(events: &mpsc::Sender<Event>) -> Self {
+        Self::of(events.downgrade(), Arc::default())
+    }
+
+    fn of(events: mpsc::WeakSender<Event>, retired: Arc<AtomicBool>) -> Self {
+        Self { events, retired, scope: uuid::Uuid::now_v7().to_string().into(), told: 0 }
     }
 
     /// Examines a panel, says who failed, and looks after it from then on. Nothing should be judged before this returns.
@@ -71,19 +108,19 @@ impl Guarding {
     fn spawn(mut self, panel: Arc<Panel>, guard: Option<Guard>, begin: bool) -> Guarded {
         let mut tasks = JoinSet::new();
         // Examining a panel takes its time, and an outage is told meanwhile; it numbers its events by itself.
-        let (outages, events) = (Arc::clone(&panel), self.events.clone());
-        tasks.spawn(async move { Self::new(events).outages(outages).await });
-        let Some(mut guard) = guard else { return Guarded { panel, _tasks: tasks } };
-        let watched = Arc::clone(&panel);
+        let retired = Arc::clone(&self.retired);
+        let (outages, other) = (Arc::clone(&panel), Self::of(self.events.clone(), Arc::clone(&retired)));
+        tasks.spawn(async move { other.outages(outages).await });
+        let Some(mut guard) = guard else { return Guarded { retired, _tasks: tasks } };
         tasks.spawn(async move {
             if begin {
-                self.tell(&watched, guard.start().await).await;
+                self.tell(&panel, guard.start().await).await;
             }
             while let Some(changes) = guard.next().await {
-                self.tell(&watched, changes).await;
+                self.tell(&panel, changes).await;
             }
         });
-        Guarded { panel, _tasks: tasks }
+        Guarded { retired, _tasks: tasks }
     }
 
     /// Tells, for ever, who ceases to answer and who answers again.
@@ -91,6 +128,7 @@ impl Guarding {
         let mut outages = Outages::new(Arc::clone(&panel));
         loop {
             let Outage { index, over, detail } = outages.next().await;
+            let detail = self.of_whom(detail);
             let proof = panel.proofs().get(index).copied().unwrap_or_default();
             let (state, _) = standing(&panel, proof);
             self.send(&panel, index, if over.is_some() { state } else { JudgeState::Failing }, proof, detail).await;
@@ -103,6 +141,7 @@ impl Guarding {
         }
         for Change { index, proof, detail, silent } in changes {
             let (state, mut then) = standing(panel, proof);
+            let detail = self.of_whom(detail);
             if silent {
                 // There are no votes to be flagged.
                 then = "start its server or correct base_url (`ahwatch doctor` says more)";
@@ -119,6 +158,12 @@ impl Guarding {
         }
     }
 
+    /// Two panels may have a judge of the same name.
+    fn of_whom(&self, detail: String) -> String {
+        let retired = self.retired.load(Ordering::Relaxed);
+        if retired { format!("{detail} (in sessions that began with an earlier configuration)") } else { detail }
+    }
+
     async fn send(&mut self, panel: &Panel, index: usize, state: JudgeState, proof: Proof, detail: String) {
         let Some(judge) = panel.judges().get(index) else { return };
         let judge = Arc::clone(&judge.config().name);
@@ -126,7 +171,9 @@ impl Guarding {
         self.told += 1;
         let event = Event::outside(Arc::clone(&self.scope), self.told, "".into(), kind, wall());
         // Closed only when whoever reads the events is gone, which ends the run by itself.
-        let _ = self.events.send(event).await;
+        if let Some(events) = self.events.upgrade() {
+            let _ = events.send(event).await;
+        }
     }
 }
 

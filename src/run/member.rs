@@ -214,7 +214,9 @@ impl Thread {
     fn run(self, items: mpsc::Sender<Item>) {
         let Self { spec, plan, stills, mut plans, orders, withdrawing, ordered, stop } = self;
         let pending: RefCell<Option<Arc<Plan>>> = RefCell::new(None);
-        let mut pictures = (plan.max_pixels, plan.jpeg_quality);
+        let (cutting, mut pictures) = (plan.cutting, (plan.max_pixels, plan.jpeg_quality));
+        // Who looks after its judges would else go on as long as this thread.
+        drop(plan);
         let mut replan = || {
             if !plans.has_changed().unwrap_or(false) {
                 return None;
@@ -243,7 +245,7 @@ impl Thread {
         };
         // Closed once it is released: that says so.
         let (mut items, mut over) = (Some(items), false);
-        cut_by_order(&spec, &Retry::default(), plan.cutting, stills, obey, &stop, |message| {
+        cut_by_order(&spec, &Retry::default(), cutting, stills, obey, &stop, |message| {
             let Some(sender) = &items else { return false };
             let say = |item| sender.blocking_send(item).is_ok();
             match message {

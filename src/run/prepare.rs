@@ -3,13 +3,13 @@
 #![allow(clippy::disallowed_methods, reason = "part of run.rs")]
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt as _;
 use tokio::task::JoinSet;
 
+use super::guarding::Care;
 use super::{RunError, SessionOptions};
 use crate::config::{Config, GateRequire, Input, Judging, PanelConfig, SourceConfig};
 use crate::gate::{Measurer, Models};
@@ -111,8 +111,8 @@ pub(super) struct Shared {
     judging: Judging,
     panel: PanelConfig,
     judges: Judges,
-    /// Finds out whether base URLs that ceased to answer are there again; ends with the last that holds it.
-    probing: Arc<JoinSet<Infallible>>,
+    /// Looks after the panel.
+    pub care: Arc<Care>,
     desk: Desk,
     /// Whether there are models that measure.
     measures: bool,
@@ -124,7 +124,7 @@ pub(super) struct Shared {
 impl Shared {
     pub fn new(config: &Config, stages: Stages) -> Result<Self, RunError> {
         let records = config.record.as_deref().map(Records::open).transpose()?;
-        let (judges, probing) = judges(config)?;
+        let (judges, care) = judges(config)?;
         let measurers = measurers(config)?;
         let measures = !measurers.is_empty();
         let (desk, jobs) = desk(WAITING_AT_THE_DESK);
@@ -134,7 +134,7 @@ impl Shared {
             std::thread::Builder::new().name("measure".into()).spawn(move || work(&jobs, measurer))?;
         }
         let (judging, panel) = (config.judging.clone(), config.panel.clone());
-        Ok(Self { judging, panel, judges, probing, desk, measures, records, stages })
+        Ok(Self { judging, panel, judges, care, desk, measures, records, stages })
     }
 
     /// The same under another configuration.
@@ -145,19 +145,10 @@ impl Shared {
             return Self::new(config, self.stages.clone());
         }
         let same = config.judging == self.judging && config.panel == self.panel;
-        let (judges, probing) = if same { (self.judges.clone(), Arc::clone(&self.probing)) } else { judges(config)? };
+        let (judges, care) = if same { (self.judges.clone(), Arc::clone(&self.care)) } else { judges(config)? };
         let (judging, panel) = (config.judging.clone(), config.panel.clone());
         let (desk, records) = (self.desk.clone(), self.records.clone());
-        Ok(Self {
-            judging,
-            panel,
-            judges,
-            probing,
-            desk,
-            measures: self.measures,
-            records,
-            stages: self.stages.clone(),
-        })
+        Ok(Self { judging, panel, judges, care, desk, measures: self.measures, records, stages: self.stages.clone() })
     }
 
     /// The panel, if one judges.
@@ -179,6 +170,7 @@ impl Shared {
             gate: config.gate,
             desk: self.desk.clone(),
             stages: self.stages.clone(),
+            care: Arc::clone(&self.care) as _,
         }
     }
 }
@@ -189,7 +181,7 @@ const WAITING_AT_THE_DESK: usize = 16;
 const CORES_A_THREAD: usize = 4;
 const MOST_THREADS: usize = 8;
 
-fn judges(config: &Config) -> Result<(Judges, Arc<JoinSet<Infallible>>), RunError> {
+fn judges(config: &Config) -> Result<(Judges, Arc<Care>), RunError> {
     let mut probing = JoinSet::new();
     let judges = match &config.judging {
         Judging::Cues { .. } => Judges::Embedded(Arc::new(Weights::load(config.assets.as_deref())?)),
@@ -200,7 +192,7 @@ fn judges(config: &Config) -> Result<(Judges, Arc<JoinSet<Infallible>>), RunErro
             Judges::Panel(panel)
         }
     };
-    Ok((judges, Arc::new(probing)))
+    Ok((judges, Arc::new(Care::new(probing))))
 }
 
 /// Empty: speech and faces are not measured. Where nothing decides by them a missing ONNX Runtime only costs their flags.

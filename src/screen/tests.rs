@@ -166,9 +166,10 @@ fn no_credential_and_no_escape_is_shown() {
     }
 }
 
-/// Sums and labels, which is what the screen shows.
-fn told(summary: &Summary) -> (Vec<MediaTime>, crate::session::Labels, MediaTime) {
-    (Account::ALL.iter().map(|account| summary.coverage.of(*account)).collect(), summary.labels, summary.elapsed)
+/// Sums, labels and alarms, which is what the screen shows.
+fn told(summary: &Summary) -> (Vec<MediaTime>, crate::session::Labels, MediaTime, Option<crate::session::Alarms>) {
+    let sums = Account::ALL.iter().map(|account| summary.coverage.of(*account)).collect();
+    (sums, summary.labels, summary.elapsed, summary.alarms)
 }
 
 #[test]

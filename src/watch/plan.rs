@@ -1,5 +1,6 @@
 //! What a session begins with, and keeps.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use crate::config::{ClipCodec, Config, GateConfig, GateRequire, Judging};
@@ -33,6 +34,8 @@ pub struct Plan {
     pub desk: Desk,
     /// Who is told how long it takes.
     pub stages: Stages,
+    /// Whatever looks after the judges, as long as a session may ask them.
+    pub care: Arc<dyn Any + Send + Sync>,
 }
 
 /// Who judges a source's windows.

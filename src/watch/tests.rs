@@ -27,6 +27,7 @@ fn plan() -> (Jobs, Arc<Plan>) {
         gate: config.gate,
         desk,
         stages: Stages::default(),
+        care: Arc::new(()),
     };
     (jobs, Arc::new(plan))
 }

@@ -169,8 +169,13 @@ impl Scene {
     }
 
     fn write(&self, judge: &str) {
+        self.write_with(judge, "");
+    }
+
+    /// With these keys of the judge as well.
+    fn write_with(&self, judge: &str, more: &str) {
         let text = format!(
-            "[panel]\nfingerprint_secs = 1\n[[source]]\nurl = \"test:\"\n[[judge]]\nname = \"{judge}\"\nmodel = \"v1\"\nbase_url = \"{}\"\n",
+            "[panel]\nfingerprint_secs = 1\n[[source]]\nurl = \"test:\"\n[[judge]]\nname = \"{judge}\"\nmodel = \"v1\"\nbase_url = \"{}\"\n{more}",
             self.endpoint.base_url()
         );
         std::fs::write(self.path("ahwatch.toml"), text).unwrap();
@@ -204,6 +209,29 @@ fn a_judge_that_drifts_while_running_is_set_aside_and_comes_back() {
     run.wait_for(LIMIT, "the judge is back", |event| event["data"]["state"] == "healthy");
     run.signal("INT");
     run.finish(LIMIT).expect_code(0);
+}
+
+/// The panel of the session that runs, and the panel of those to come.
+#[test]
+fn a_judge_that_drifts_after_a_reload_is_set_aside_also_in_the_session_that_runs() {
+    let scene = Scene::new();
+    let mut run = scene.watch().start();
+    run.wait_for_type(LIMIT, "ah.session.started.v1");
+    scene.write_with("v1", "deadline_ms = 9000\n");
+    run.wait_until(LIMIT, "a reload", |run| run.stderr().contains("was read again: 1 sources go on").then_some(()));
+    scene.endpoint.set_senses("v1", Senses { shift: 1.0, ..Senses::default() });
+    for earlier in [true, false] {
+        run.wait_for(LIMIT, "each panel's change", |event| {
+            let detail = event.pointer("/data/detail").and_then(Value::as_str).unwrap_or_default();
+            event["data"]["proof"] == "failed: changed" && detail.contains("an earlier configuration") == earlier
+        });
+    }
+    run.wait_for(LIMIT, "a window nobody judged", |event| {
+        event.pointer("/data/votes/0/abstention/reason") == Some(&"set_aside".into())
+    });
+    run.signal("INT");
+    let run = run.finish(LIMIT).expect_code(0);
+    assert_eq!(run.events_of("ah.session.started.v1").len(), 1);
 }
 
 #[test]

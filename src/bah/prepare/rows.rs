@@ -1,12 +1,13 @@
 //! What is written about clips: the manifest, and the rows that ms-swift trains on.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
 use super::record::{ClipRecord, Record};
-use super::{Preparing, Rows};
-use crate::bah::{Dataset, Interval, VideoPath};
+use super::{Folders, PrepareError, Preparing, Rows, write_whole};
+use crate::bah::{Dataset, Interval, Split, VideoPath};
 use crate::digest::sha256;
 use crate::judge::Label;
 use crate::time::MediaTime;
@@ -154,11 +155,39 @@ pub fn read_prompt(name: &str) -> Result<String, String> {
 pub(super) fn prepared<'a>(
     dataset: &'a Dataset,
     preparing: &Preparing,
-    records: &'a std::collections::BTreeMap<VideoPath, Record>,
+    records: &'a BTreeMap<VideoPath, Record>,
 ) -> Vec<Prepared<'a>> {
     let with = |video: crate::bah::Video<'a>| {
         let record = records.get(video.path)?;
         Some(Prepared { path: video.path, label: video.label, intervals: video.intervals, record })
     };
     dataset.videos(preparing.split).filter_map(with).collect()
+}
+
+/// The manifest and, but for test, the rows.
+pub(super) fn write(
+    dataset: &Dataset,
+    preparing: &Preparing,
+    records: &BTreeMap<VideoPath, Record>,
+    failed_videos: &[(VideoPath, String)],
+    folders: &Folders,
+) -> Result<(), PrepareError> {
+    let failed = |file: &Path, e: &dyn std::fmt::Display| {
+        PrepareError::Output(format!("{}: could not be written: {e}", file.display()))
+    };
+    let videos = prepared(dataset, preparing, records);
+    let file = folders.clips.with_file_name("manifest.csv");
+    let text = manifest(&videos, failed_videos, preparing).map_err(|e| failed(&file, &e))?;
+    write_whole(&file, &text).map_err(|e| failed(&file, &e))?;
+    if preparing.split == Split::Test {
+        return Ok(());
+    }
+    let file = preparing.out.join(format!("{}.jsonl", preparing.split.as_str()));
+    let clips = if preparing.relative {
+        PathBuf::from(preparing.split.as_str()).join("clips")
+    } else {
+        std::path::absolute(&folders.clips).map_err(|e| failed(&file, &e))?
+    };
+    let text = rows(&videos, &preparing.rows, preparing.seed, &clips);
+    write_whole(&file, text.as_bytes()).map_err(|e| failed(&file, &e))
 }
