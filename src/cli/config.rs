@@ -33,7 +33,9 @@ pub(super) fn run(command: &Command) -> Exit {
     let text = match command {
         Command::Schema => format!("{:#}\n", config_schema()),
         Command::Check { file, config, panel } => {
-            match check(file.as_deref().or(config.as_deref()), panel.as_deref()) {
+            // One of the two is there.
+            let file = file.as_deref().or(config.as_deref()).unwrap_or(Path::new(""));
+            match check(file, panel.as_deref()) {
                 Ok(text) => text,
                 Err(problems) => {
                     eprintln!("{problems}");
@@ -48,9 +50,8 @@ pub(super) fn run(command: &Command) -> Exit {
     }
 }
 
-fn check(file: Option<&Path>, panel: Option<&Path>) -> Result<String, String> {
-    let raw = super::typed(file, panel)?;
-    let file = file.unwrap_or(Path::new(""));
+fn check(file: &Path, panel: Option<&Path>) -> Result<String, String> {
+    let raw = super::typed(Some(file), panel)?;
     let serves = raw.serves;
     let config = Config::build(raw, Overrides::default(), &environment).map_err(|problems| problems.to_string())?;
     if serves {

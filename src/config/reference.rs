@@ -21,10 +21,12 @@ This page is made from that schema, and a test keeps it so (`UPDATE_PAGES=1 carg
 const TABLES: [&str; 10] =
     ["source", "window", "gate", "judge", "panel", "session", "server", "controller", "journal", "sink"];
 
+/// What a value is, or each of a list.
 fn definition<'a>(schema: &'a Value, value: &'a Value) -> &'a Value {
+    let value = value.get("items").unwrap_or(value);
     let reference = |value: &Value| value["$ref"].as_str().map(|name| name.trim_start_matches('#').to_owned());
     let optional = value["anyOf"].as_array().and_then(|any| any.iter().find_map(reference));
-    let name = reference(value).or(optional).or_else(|| reference(&value["items"]));
+    let name = reference(value).or(optional);
     name.and_then(|name| schema.pointer(&name)).unwrap_or(value)
 }
 
@@ -39,7 +41,6 @@ fn kind(schema: &Value, value: &Value) -> String {
     if let Some(any) = of["enum"].as_array() {
         return list.to_owned() + &words(any);
     }
-    let of = if value["items"].is_null() || of != value { of } else { &value["items"] };
     let first = |kind: &Value| kind.as_array().map_or_else(|| kind.clone(), |kinds| kinds[0].clone());
     let name = match first(&of["type"]).as_str() {
         Some("number") => "number".to_owned(),

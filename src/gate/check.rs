@@ -84,26 +84,11 @@ mod tests {
     use super::*;
     use crate::config::GateRequire;
     use crate::gate::tests::detector_models;
-    use crate::judge::WindowId;
-    use crate::time::{MediaTime, Span};
+    use crate::time::MediaTime;
+    use crate::window::tests::empty;
 
     fn window(index: u32, sound: Option<Vec<i16>>, missing: i64) -> Window {
-        let start = MediaTime::from_millis(5000 * i64::from(index));
-        let span = Span::new(start, start + MediaTime::from_millis(5000));
-        Window {
-            id: WindowId { continuity: 0, index },
-            media: span,
-            span,
-            full: true,
-            pictures: Vec::new(),
-            pictures_seen: 0,
-            pictures_expected: 0,
-            sound,
-            sound_missing: MediaTime::from_millis(missing),
-            refused: 0,
-            audio_offset: None,
-            alignment: None,
-        }
+        Window { sound, sound_missing: MediaTime::from_millis(missing), ..empty(index) }
     }
 
     #[test]

@@ -7,24 +7,19 @@
 //! being written to. Media that still comes, as of a microphone that is turned on again, does end the connection: the next one has
 //! both streams.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
 
 /// Pads for reports whose stream has ended.
-#[derive(Default)]
-struct Ended {
-    any: AtomicBool,
-    pads: Mutex<Vec<gst::Pad>>,
-}
+type Ended = Arc<Mutex<Vec<gst::Pad>>>;
 
 /// Holds what is above for an `rtspsrc` that is not yet connected.
 pub(super) fn outlive(rtspsrc: &gst::Element) {
     rtspsrc.connect("new-manager", false, |values| {
         if let Some(manager) = values.get(1).and_then(|value| value.get::<gst::Element>().ok()) {
-            let ended = Arc::<Ended>::default();
+            let ended = Ended::default();
             manager.connect_pad_added(move |_, pad| watch(&ended, pad));
         }
         None
@@ -32,25 +27,22 @@ pub(super) fn outlive(rtspsrc: &gst::Element) {
 }
 
 /// Watches a pad that `rtspsrc` hands packets to.
-fn watch(ended: &Arc<Ended>, pad: &gst::Pad) {
+fn watch(ended: &Ended, pad: &gst::Pad) {
     let ended = Arc::clone(ended);
     if pad.name().starts_with("recv_rtcp_sink_") {
         pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |pad, info| {
             let is_end =
                 matches!(&info.data, Some(gst::PadProbeData::Event(event)) if event.type_() == gst::EventType::Eos);
             if let Some(from) = pad.peer().filter(|_| is_end) {
-                ended.pads.lock().unwrap_or_else(PoisonError::into_inner).push(from);
-                ended.any.store(true, Ordering::SeqCst);
+                ended.lock().unwrap_or_else(PoisonError::into_inner).push(from);
             }
             gst::PadProbeReturn::Ok
         });
     } else if pad.name().starts_with("recv_rtp_sink_") {
         pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
-            if ended.any.swap(false, Ordering::SeqCst) {
-                let pads = std::mem::take(&mut *ended.pads.lock().unwrap_or_else(PoisonError::into_inner));
-                for from in pads {
-                    from.push_event(gst::event::StreamStart::new("reports"));
-                }
+            let pads = std::mem::take(&mut *ended.lock().unwrap_or_else(PoisonError::into_inner));
+            for from in pads {
+                from.push_event(gst::event::StreamStart::new("reports"));
             }
             gst::PadProbeReturn::Ok
         });

@@ -159,7 +159,7 @@ mod tests {
 
     use super::*;
     use crate::config::{Config, Judging, Overrides, RawConfig};
-    use crate::watch::tests::empty;
+    use crate::window::tests::empty;
 
     /// A panel of one that nobody answers for, with one place.
     fn panel() -> Arc<Panel> {

@@ -6,12 +6,12 @@ use super::measure::{Jobs, desk};
 use super::*;
 use crate::alert::Actor;
 use crate::config::{Config, Judging, Overrides, RawConfig};
-use crate::judge::WindowId;
 use crate::judge::cues::Weights;
 use crate::source::Finish;
 use crate::stage::Stages;
-use crate::time::{Span, monotonic};
+use crate::time::monotonic;
 use crate::window::Cutting;
+use crate::window::tests::empty;
 
 /// By the embedded index, with nobody at the desk.
 fn plan() -> (Jobs, Arc<Plan>) {
@@ -30,26 +30,6 @@ fn plan() -> (Jobs, Arc<Plan>) {
         care: Arc::new(()),
     };
     (jobs, Arc::new(plan))
-}
-
-/// The `index`th window of a continuity, without any media.
-pub(super) fn empty(index: u32) -> Window {
-    let start = MediaTime::from_millis(5000 * i64::from(index));
-    let span = Span::new(start, start + MediaTime::from_millis(5000));
-    Window {
-        id: WindowId { continuity: 0, index },
-        media: span,
-        span,
-        full: true,
-        pictures: Vec::new(),
-        pictures_seen: 0,
-        pictures_expected: 0,
-        sound: None,
-        sound_missing: MediaTime::ZERO,
-        refused: 0,
-        audio_offset: None,
-        alignment: None,
-    }
 }
 
 /// A session of these many windows, for the task, and then the end of its source.

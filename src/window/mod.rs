@@ -9,7 +9,7 @@ mod cutter;
 mod sound;
 mod stills;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod timeline;
 
 use bytes::Bytes;

@@ -7,10 +7,12 @@
     reason = "frames of a test are few"
 )]
 
+mod empty;
 mod far;
 mod pause;
 mod step;
 
+pub(crate) use empty::empty;
 use proptest::prelude::*;
 
 use super::*;

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::books::books_are_exact;
 use crate::kit::media::{Recipe, not_media, only_text};
+use crate::kit::process::status;
 use crate::kit::rtsp::{Camera, Show};
 use crate::kit::run::{Finished, Running, ahwatch};
 use crate::kit::wait_until;
@@ -102,12 +103,7 @@ fn is_worker(id: u32) -> bool {
 fn workers(parent: u32) -> Vec<u32> {
     let ids =
         std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let its = |id: &u32| {
-        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
-        let own =
-            status.lines().any(|line| line.strip_prefix("PPid:").is_some_and(|id| id.trim() == parent.to_string()));
-        own && is_worker(*id)
-    };
+    let its = |id: &u32| status(id, "PPid") == Some(u64::from(parent)) && is_worker(*id);
     ids.filter(its).collect()
 }
 
@@ -128,11 +124,7 @@ fn a_process_that_dies_is_a_loss_of_its_source_alone_and_another_takes_its_place
     let before = workers(run.id());
     assert_eq!(before.len(), 2, "{before:?}");
     for id in &before {
-        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
-        let field =
-            |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim).map(str::to_owned);
-        assert_eq!(field("NoNewPrivs:").as_deref(), Some("1"), "{status}");
-        assert_eq!(field("Seccomp:").as_deref(), Some("2"), "{status}");
+        assert_eq!(["NoNewPrivs", "Seccomp"].map(|key| status(id, key)), [Some(1), Some(2)]);
         let environment = std::fs::read(format!("/proc/{id}/environ")).unwrap();
         let inherited = environment.split(|byte| *byte == 0).any(|entry| entry.starts_with(b"PATH="));
         assert!(!inherited, "a secret could be in there");

@@ -222,7 +222,7 @@ fn difference(before: &RunInfo, wanted: &RunInfo) -> Option<String> {
         return Some(format!("another panel ({}, not {})", names(before), names(wanted)));
     }
     for (was, is) in before.panel.iter().zip(&wanted.panel) {
-        let without_server = |judge: &crate::bah::run_dir::JudgeInfo| {
+        let comparable = |judge: &crate::bah::run_dir::JudgeInfo| {
             let mut judge = judge.clone();
             judge.server_version = None;
             // What a run of an earlier version does not say is not known to differ.
@@ -230,7 +230,7 @@ fn difference(before: &RunInfo, wanted: &RunInfo) -> Option<String> {
             judge.max_tokens = judge.max_tokens.filter(|_| was.max_tokens.is_some());
             judge
         };
-        if without_server(was) != without_server(is) {
+        if comparable(was) != comparable(is) {
             return Some(format!(
                 "a judge {} with another model, prompt, sampling, threshold or limit of pixels or tokens",
                 was.name

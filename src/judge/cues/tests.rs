@@ -6,27 +6,15 @@ use crate::gate::tests::{FACE_JPEG, detector_models, speech_wav};
 use crate::gate::{Gate, Measurer, PictureFaces, Speech};
 use crate::judge::WindowId;
 use crate::judge::cues::voice::tests::voice;
-use crate::time::{MediaTime, Span};
+use crate::time::MediaTime;
 use crate::window::Still;
+use crate::window::tests::empty;
 
 /// The window at `index` of a continuity that lies `offset` seconds into a session.
 fn window(continuity: u32, index: u32, offset: i64, sound: Option<Vec<i16>>) -> Window {
-    let start = MediaTime::from_millis(i64::from(index) * 5_000);
-    let media = Span::new(start, start + MediaTime::from_millis(5_000));
-    Window {
-        id: WindowId { continuity, index },
-        media,
-        span: media.shift(MediaTime::from_millis(offset * 1_000)),
-        full: true,
-        pictures: Vec::new(),
-        pictures_seen: 0,
-        pictures_expected: 0,
-        sound,
-        sound_missing: MediaTime::ZERO,
-        refused: 0,
-        audio_offset: None,
-        alignment: None,
-    }
+    let window = empty(index);
+    let span = window.media.shift(MediaTime::from_millis(offset * 1_000));
+    Window { id: WindowId { continuity, index }, span, sound, ..window }
 }
 
 /// Measures as a perfect speech model would give them: speech wherever there is sound.

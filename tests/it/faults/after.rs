@@ -8,6 +8,7 @@ use super::case::Case;
 use super::secrets::Secrets;
 use crate::books::{books_are_exact, nanos};
 use crate::kit::endpoint::Endpoint;
+use crate::kit::process::status;
 use crate::kit::run::{Finished, Running};
 use crate::kit::service::Service;
 
@@ -163,21 +164,14 @@ impl<'a> After<'a> {
     }
 }
 
-/// A line of `/proc/PID/status` in kB, as MiB.
-fn status_mib(run: &Running, key: &str) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", run.id())).expect("it runs");
-    let line = status.lines().find_map(|line| line.strip_prefix(key)).expect("a line of it");
-    line.trim().trim_end_matches(" kB").parse::<u64>().expect("kB") / 1024
-}
-
 /// The most memory that a program has held so far, MiB.
 pub fn peak_mib(run: &Running) -> u64 {
-    status_mib(run, "VmHWM:")
+    status(run.id(), "VmHWM").expect("it runs") / 1024
 }
 
 /// The memory that a program holds now, MiB.
 pub fn resident_mib(run: &Running) -> u64 {
-    status_mib(run, "VmRSS:")
+    status(run.id(), "VmRSS").expect("it runs") / 1024
 }
 
 /// Open descriptors of a program.

@@ -49,14 +49,14 @@ impl Framer {
                 [b'$', channel, high, low, ..] => {
                     let (channel, length) = (*channel, usize::from(u16::from_be_bytes([*high, *low])));
                     let Some(packet) = self.held.get_mut(4..4 + length) else { return out };
-                    let mut meddler = self.meddler.lock().expect("meddler");
-                    if self.from_server {
+                    let passes = !self.from_server || {
+                        let mut meddler = self.meddler.lock().expect("meddler");
                         meddler.packet(channel, packet);
-                    }
-                    if !self.from_server || meddler.passes(channel, packet) {
+                        meddler.passes(channel, packet)
+                    };
+                    if passes {
                         out.extend_from_slice(&self.held[..4 + length]);
                     }
-                    drop(meddler);
                     4 + length
                 }
                 [b'$', ..] | [] => return out,

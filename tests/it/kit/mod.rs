@@ -9,7 +9,7 @@
 //! - [`encoded`]: the encoded media of a recording; [`station`]: a source that it is pushed into; [`peer`]: a browser;
 //!   [`chromium`]: a real one.
 //! - [`service`]: `ahwatch serve`, and a client of its API.
-//! - [`rtsp`]: a camera. [`pulse`]: microphones. [`pipewire`]: a webcam. [`proxy`]: a bad network, [`interleaved`] what RTSP puts on it; [`udp`]: one that loses packets. [`run`]: the program itself, as a user runs it;
+//! - [`rtsp`]: a camera. [`pulse`]: microphones. [`pipewire`]: a webcam. [`proxy`]: a bad network, [`interleaved`] what RTSP puts on it; [`udp`]: one that loses packets. [`run`]: the program itself, as a user runs it; [`process`]: what the kernel says of it;
 //!   [`tty`]: on a terminal.
 //!
 //! Nothing here sleeps to be right: waits end on a condition, and fail at a deadline.
@@ -39,6 +39,7 @@ pub mod interleaved;
 pub mod media;
 pub mod peer;
 pub mod pipewire;
+pub mod process;
 pub mod proxy;
 pub mod pulse;
 pub mod reply;

@@ -23,10 +23,11 @@ use rand::RngExt as _;
 
 use self::camera::HostileCamera;
 use self::inputs::{dice, huge_h264, huge_index, matroska, movie_of_tracks, resized, small_jpeg_track, spoil};
-use super::after::After;
+use super::after::{After, peak_mib};
 use super::case::Case;
 use crate::kit::encoded::{Coding, Unit, units};
 use crate::kit::media::Recipe;
+use crate::kit::process::status;
 use crate::kit::run::{Run, ahwatch};
 use crate::watch_file::{LIMIT, labels, panel, three};
 
@@ -149,11 +150,9 @@ fn good_source(stop: &Receiver<Infallible>) -> (u64, Vec<String>) {
     (pictures, wrong)
 }
 
-/// A line of `/proc/self/status`: `VmRSS` in KiB, `Threads`.
-fn status(name: &str) -> u64 {
-    let text = std::fs::read_to_string("/proc/self/status").expect("Linux");
-    let line = text.lines().find_map(|line| line.strip_prefix(name)).expect("a field");
-    line.trim_start_matches(':').split_whitespace().next().and_then(|n| n.parse().ok()).expect("a number")
+/// What the kernel says of this process.
+fn own(key: &str) -> u64 {
+    status("self", key).expect("a number")
 }
 
 /// Not a test: what the case below runs in processes of their own.
@@ -179,7 +178,7 @@ fn batch() {
                             return;
                         }
                         if seed == count / 10 {
-                            *warm.lock().unwrap() = Some((status("VmRSS"), status("Threads")));
+                            *warm.lock().unwrap() = Some((own("VmRSS"), own("Threads")));
                         }
                         println!("begin {seed}");
                         let began = Instant::now();
@@ -200,8 +199,8 @@ fn batch() {
         "done some={} longest_ms={} seed={seed} memory_before={memory} memory={} threads_before={threads} threads={} good={} wrong={:?}",
         some.load(Ordering::SeqCst),
         longest.as_millis(),
-        status("VmRSS"),
-        status("Threads"),
+        own("VmRSS"),
+        own("Threads"),
         beside.0,
         beside.1
     );
@@ -322,9 +321,7 @@ fn case_6_bombs() {
     run.wait_until(LIMIT, "a word about each", |run| {
         (run.stderr().lines().filter(|line| line.contains("ERROR")).count() >= bombs.len()).then_some(())
     });
-    let memory = std::fs::read_to_string(format!("/proc/{}/status", run.id())).unwrap();
-    let memory = memory.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim().split(' ').next().unwrap();
-    let memory = memory.parse::<u64>().unwrap() / 1024;
+    let memory = peak_mib(&run);
     let run = run.finish(LIMIT);
     for (path, says) in &bombs {
         let name = path.file_name().unwrap().to_str().unwrap();

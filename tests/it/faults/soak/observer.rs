@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::kit::process::status;
+
 /// A look at the program.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Look {
@@ -59,13 +61,9 @@ impl Observer {
     }
 }
 
-#[allow(clippy::cast_possible_wrap, reason = "descriptors are few")]
+#[allow(clippy::cast_possible_wrap, reason = "descriptors and kB are few")]
 fn look(process: u32, secs: f64) -> Option<Look> {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let number = |key: &str| -> Option<i64> {
-        let line = status.lines().find_map(|line| line.strip_prefix(key))?;
-        line.trim_start_matches(':').trim().trim_end_matches(" kB").parse().ok()
-    };
+    let number = |key| Some(status(process, key)? as i64);
     let descriptors = std::fs::read_dir(format!("/proc/{process}/fd")).ok()?.count() as i64;
     let (held, own, threads) = (number("VmRSS")?, number("RssAnon")?, number("Threads")?);
     Some(Look { secs, held, own, descriptors, threads })
