@@ -135,10 +135,14 @@ fn reconfigure(options: &Options, running: &Config) -> Result<Config, String> {
 /// Where it is, once it is there.
 fn say(config: &Config, at: &Listening) {
     let media: Vec<_> = at.media.iter().map(ToString::to_string).collect();
-    eprintln!("listening on {}", at.api);
-    eprintln!("  dashboard  {}/", at.public_url);
-    eprintln!("  API        {}/v1/openapi.json", at.public_url);
-    eprintln!("  browsers   send media to UDP {}", media.join(", "));
-    eprintln!("  journal    {}", config.journal.path.display());
-    eprintln!("Everything but /livez and the participant's page needs a token: `ahwatch token create --help`.");
+    // In one piece: who waits for the first line may look for the others at once.
+    eprint!(
+        "listening on {}\n  dashboard  {}/\n  API        {}/v1/openapi.json\n  browsers   send media to UDP {}\n  \
+         journal    {}\nEverything but /livez and the participant's page needs a token: `ahwatch token create --help`.\n",
+        at.api,
+        at.public_url,
+        at.public_url,
+        media.join(", "),
+        config.journal.path.display()
+    );
 }

@@ -65,7 +65,8 @@ fn https_answers_and_plain_http_gets_no_word_of_the_service() {
     std::fs::write(dir.path().join("key.pem"), &made.key).unwrap();
     let mut run: Running = start(dir.path(), BOTH).start();
     let at = address(&mut run);
-    assert!(run.stderr().contains(&format!("dashboard  https://{at}/")), "{}", run.stderr());
+    let pages = format!("dashboard  https://{at}/");
+    run.wait_until(LIMIT, "the address of its pages", |run| run.stderr().contains(&pages).then_some(()));
     let well = (reqwest::Version::HTTP_2, "ok\n".to_owned());
     assert_eq!(ask(&at, &made.authority).unwrap(), well);
     assert!(ask(&at, &pair().authority).unwrap_err().is_connect(), "another authority is not trusted");
@@ -108,7 +109,8 @@ fn a_renewed_certificate_is_taken_while_it_runs_and_a_bad_one_is_not() {
     file("cert.pem", &second.cert);
     run.wait_until(LIMIT, "the new one", |_| ask(&at, &second.authority).ok());
     assert!(ask(&at, &first.authority).unwrap_err().is_connect(), "the old one is shown no more");
-    assert!(run.stderr().contains("the certificate was read again"), "{}", run.stderr());
+    let told = "the certificate was read again";
+    run.wait_until(LIMIT, "a word about the new one", |run| run.stderr().contains(told).then_some(()));
     run.signal("TERM");
     run.finish(LIMIT).expect_code(0);
 }
