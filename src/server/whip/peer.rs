@@ -56,8 +56,8 @@ pub(super) struct Peer {
     pub etag: String,
     /// Its ICE name and password.
     pub ice: (String, String),
-    /// How many addresses it has sent from.
-    pub addresses: usize,
+    /// Our ICE name before it: it opens the user name of its connectivity checks.
+    pub name: String,
     feed: FeedSender,
     audio: Option<Codec>,
     video: Option<Codec>,
@@ -96,14 +96,15 @@ impl Peer {
             let answer = rtc.sdp_api().accept_offer(parsed).map_err(|error| wrong(&error))?;
             Ok((rtc, answer.to_sdp_string()))
         };
-        let (rtc, sdp) = guarded(answer).unwrap_or_else(|| Err(wrong(&"it cannot be answered")))?;
+        let (mut rtc, sdp) = guarded(answer).unwrap_or_else(|| Err(wrong(&"it cannot be answered")))?;
+        let name = rtc.direct_api().local_ice_credentials().ufrag;
         let codec = |payloads: &[Payload]| payloads.first().map(|payload| payload.codec);
         let peer = Self {
             rtc,
             session,
             etag,
             ice: offer.ice.clone(),
-            addresses: 0,
+            name,
             feed,
             audio: codec(&offer.audio),
             video: codec(&offer.video),

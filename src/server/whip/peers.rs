@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use rand::RngExt as _;
 use str0m::Input;
+use str0m::ice::StunMessage;
 use str0m::net::{Protocol, Receive};
 
 use super::fragment::Fragment;
@@ -41,9 +42,9 @@ pub struct Peers {
     addresses: Vec<(SocketAddr, usize)>,
     /// By resource.
     there: BTreeMap<String, Peer>,
-    /// Whose the last datagram from an address was.
-    from: HashMap<SocketAddr, String>,
-    out: Vec<Datagram>,
+    /// Who proved last that an address is its own, before which socket.
+    from: HashMap<(usize, SocketAddr), String>,
+    out: Vec<Outgoing>,
     counters: Arc<Counters>,
 }
 
@@ -135,7 +136,9 @@ impl Peers {
     pub fn close(&mut self, resource: &str, reason: &str) -> bool {
         let Some(mut peer) = self.there.remove(resource) else { return false };
         tracing::info!(session = &*peer.session, reason, "a browser's connection is over");
-        peer.end(reason, &mut self.out);
+        let mut out = Vec::new();
+        peer.end(reason, &mut out);
+        self.send(resource, out);
         self.from.retain(|_, of| of != resource);
         self.count();
         true
@@ -167,22 +170,26 @@ impl Peers {
             return;
         };
         let input = Input::Receive(now, received);
-        let known =
-            self.from.get(&from).filter(|resource| self.there.get(*resource).is_some_and(|p| p.accepts(&input)));
-        match known.cloned().or_else(|| self.newcomer(from, &input)) {
+        match self.of((socket, from), bytes, &input) {
             Some(resource) => self.handle(now, &resource, input),
             None => _ = self.counters.strays.fetch_add(1, Ordering::Relaxed),
         }
     }
 
-    /// Whose the first datagram from an address is.
-    fn newcomer(&mut self, from: SocketAddr, input: &Input<'_>) -> Option<String> {
-        let (resource, peer) = self.there.iter_mut().find(|(_, peer)| peer.accepts(input))?;
-        if peer.addresses == MOST_ADDRESSES {
-            return None;
+    /// Whose a datagram is. A connectivity check names its addressee and is proven by its password (RFC 8445, 7.3), from wherever it
+    /// comes: the address of a browser that vanished may be another's before it is known that it vanished. All else is of who
+    /// proved the address last.
+    fn of(&mut self, from: (usize, SocketAddr), bytes: &[u8], input: &Input<'_>) -> Option<String> {
+        let Some(name) = checked(bytes) else {
+            return self.from.get(&from).filter(|of| self.there.get(*of).is_some_and(|p| p.accepts(input))).cloned();
+        };
+        let (resource, _) = self.there.iter().find(|(_, peer)| peer.name == name && peer.accepts(input))?;
+        if self.from.get(&from) != Some(resource) {
+            if self.from.values().filter(|of| *of == resource).count() == MOST_ADDRESSES {
+                return None;
+            }
+            self.from.insert(from, resource.clone());
         }
-        peer.addresses += 1;
-        self.from.insert(from, resource.clone());
         Some(resource.clone())
     }
 
@@ -202,15 +209,25 @@ impl Peers {
 
     /// What is to be sent by now.
     pub fn outgoing(&mut self) -> impl Iterator<Item = Outgoing> {
-        let socket = |from: SocketAddr| self.addresses.iter().find(|(address, _)| *address == from).map(|(_, of)| *of);
-        self.out.drain(..).filter_map(move |datagram| {
-            Some(Outgoing { socket: socket(datagram.from)?, to: datagram.to, bytes: datagram.bytes })
-        })
+        self.out.drain(..)
+    }
+
+    /// Takes what a browser is to be sent. Not to an address that another one has proven since: it would be another's riddle.
+    fn send(&mut self, resource: &str, out: Vec<Datagram>) {
+        for Datagram { from, to, bytes } in out {
+            let Some((_, socket)) = self.addresses.iter().find(|(address, _)| *address == from) else { continue };
+            if self.from.get(&(*socket, to)).is_none_or(|of| of == resource) {
+                self.out.push(Outgoing { socket: *socket, to, bytes });
+            }
+        }
     }
 
     fn handle(&mut self, now: Instant, resource: &str, input: Input<'_>) {
         let Some(peer) = self.there.get_mut(resource) else { return };
-        if let Err(Over(reason)) = peer.handle(now, input, &mut self.out) {
+        let mut out = Vec::new();
+        let went_on = peer.handle(now, input, &mut out);
+        self.send(resource, out);
+        if let Err(Over(reason)) = went_on {
             self.close(resource, &reason);
         }
     }
@@ -218,6 +235,13 @@ impl Peers {
     fn count(&self) {
         self.counters.peers.store(self.there.len(), Ordering::Relaxed);
     }
+}
+
+/// Whose name a datagram carries that is a connectivity check: a STUN binding request (RFC 7983, 7: the first byte tells STUN).
+fn checked(bytes: &[u8]) -> Option<String> {
+    let message = bytes.first().filter(|first| **first < 4).and_then(|_| StunMessage::parse(bytes).ok())?;
+    let (name, _) = message.split_username().filter(|_| message.is_binding_request())?;
+    Some(name.to_owned())
 }
 
 #[cfg(test)]

@@ -58,10 +58,14 @@ fn outgoing(rtc: &mut Rtc) -> Vec<Vec<u8>> {
 }
 
 fn join(peers: &mut Peers, now: Instant, port: u16) -> (Rtc, SocketAddr, Answer, Feed) {
+    join_as(peers, now, port, &format!("session-{port}"))
+}
+
+fn join_as(peers: &mut Peers, now: Instant, port: u16, session: &str) -> (Rtc, SocketAddr, Answer, Feed) {
     let address = SocketAddr::new("198.51.100.7".parse().unwrap(), port);
     let (mut rtc, sdp, pending) = browser(now, address);
     let (sender, feed) = pushed("a");
-    let answer = peers.offer(now, &format!("session-{port}").into(), &sdp, sender).unwrap();
+    let answer = peers.offer(now, &session.into(), &sdp, sender).unwrap();
     let parsed = str0m::change::SdpAnswer::from_sdp_string(&answer.sdp).unwrap();
     rtc.sdp_api().accept_answer(pending, parsed).unwrap();
     (rtc, address, answer, feed)
@@ -80,6 +84,57 @@ fn a_browser_that_vanished_is_freed_after_fifteen_seconds_and_no_sooner() {
     peers.advance(now + Duration::from_secs(15));
     assert_eq!((peers.session_of(&answer.resource), peers.counters().read().peers), (None, 0));
     assert!(peers.from.is_empty() && peers.deadline().is_none(), "nothing of it is left");
+}
+
+#[test]
+fn an_address_is_of_who_proved_it_last() {
+    let (mut peers, start) = (peers(), monotonic());
+    let (mut first, address, vanished, _feed) = join(&mut peers, start, 5000);
+    let now = carry(&mut peers, &mut first, address, start, start + Duration::from_secs(10));
+    assert!(first.is_connected());
+    // It is gone, and its port is given to another one, as a NAT or a system may do at once.
+    let (mut second, same, there, _feed2) = join_as(&mut peers, now, 5000, "another");
+    assert_eq!(address, same);
+    let later = carry(&mut peers, &mut second, address, now, now + Duration::from_millis(11_900));
+    assert!(second.is_connected(), "it joins although the first one is not yet known to be gone");
+    assert_eq!(peers.session_of(&vanished.resource), Some("session-5000"));
+    let later = carry(&mut peers, &mut second, address, later, now + Duration::from_secs(15));
+    assert_eq!(
+        peers.session_of(&vanished.resource),
+        None,
+        "what the second one sends does not hold the first one's place"
+    );
+    carry(&mut peers, &mut second, address, later, later + Duration::from_secs(30));
+    assert!(second.is_connected());
+    assert_eq!(peers.session_of(&there.resource), Some("another"), "nor did the end of the first one end it");
+    assert_eq!(peers.from.len(), 1);
+}
+
+#[test]
+fn nothing_is_sent_for_one_browser_to_where_another_one_is() {
+    let (mut peers, start) = (peers(), monotonic());
+    let (mut first, address, vanished, _feed) = join(&mut peers, start, 5000);
+    let now = carry(&mut peers, &mut first, address, start, start + Duration::from_secs(2));
+    let (mut second, _, _, _feed2) = join_as(&mut peers, now, 5000, "another");
+    carry(&mut peers, &mut second, address, now, now + Duration::from_secs(2));
+    assert!(second.is_connected());
+    let _ = peers.outgoing().count();
+    assert!(peers.close(&vanished.resource, "test"));
+    assert_eq!(peers.outgoing().count(), 0, "its farewell would come to the second one");
+}
+
+#[test]
+fn one_address_may_be_two_browsers_before_two_sockets() {
+    let own: SocketAddr = "192.0.2.2:4000".parse().unwrap();
+    let (mut peers, start) = (Peers::new(vec![(OWN.parse().unwrap(), 0), (own, 1)]), monotonic());
+    let (mut first, address, _, _feed) = join(&mut peers, start, 5000);
+    let (mut second, _, _, _feed2) = join_as(&mut peers, start, 5000, "another");
+    for (socket, rtc) in [(0, &mut first), (1, &mut second)] {
+        rtc.handle_input(Input::Timeout(start)).unwrap();
+        let proof = outgoing(rtc).into_iter().next().unwrap();
+        peers.receive(start, socket, address, &proof);
+    }
+    assert_eq!(peers.from.len(), 2);
 }
 
 #[test]
