@@ -70,6 +70,13 @@ impl Event {
         let span = Span::new(MediaTime::ZERO, MediaTime::ZERO);
         Self { session: None, scope, number, source, continuity: 0, span, wall, kind }
     }
+
+    /// The word of a withdrawal that the session itself cannot say: it is over, or nobody began it.
+    #[must_use]
+    pub fn withdrawal(session: Arc<str>, source: Arc<str>, by: Actor, wall: Timestamp) -> Self {
+        let scope = format!("{session}.withdrawn").into();
+        Self { session: Some(session), ..Self::outside(scope, 0, source, EventKind::SessionWithdrawn(by), wall) }
+    }
 }
 
 /// What an [`Event`] says.

@@ -30,7 +30,7 @@ use crate::gate::faces::THRESHOLD;
 use crate::gate::{Face, MeasureError, Measures};
 use crate::time;
 use crate::window::Window;
-use talk::Talk;
+use talk::{SHORTEST_PAUSE, Talk};
 use voice::{Analyser, FRAMES_PER_SEC, Track, semitones};
 
 /// Name of the judge in its votes.
@@ -185,8 +185,20 @@ impl CueIndex {
     /// The index of the next window, or why there is none.
     ///
     /// # Errors
-    /// The window has no sound, or too little speech.
+    /// The window has no sound, or too little speech; or so much of its sound is missing that the hole would be taken for a pause.
     pub fn read(&mut self, window: &Window, measures: &Measures) -> Result<CueReading, Abstention> {
+        let missing = window.sound_missing;
+        if let Some(sound) = window.sound.as_ref().filter(|_| crate::gate::speech::position(missing) >= SHORTEST_PAUSE)
+        {
+            let start = crate::gate::speech::position(window.media.start());
+            if !self.talk.goes_on(window.id.continuity, start) {
+                self.pitches.clear();
+            }
+            self.talk.unheard(window.id.continuity, start, sound.len());
+            let detail =
+                format!("{:.1} s of its sound are missing, and might be taken for a pause", missing.as_secs_f64());
+            return Err(Abstention { reason: AbstentionReason::InsufficientEvidence, detail });
+        }
         let Some(values) = self.values(window, measures) else {
             return Err(Abstention { reason: AbstentionReason::NoAudio, detail: "the window has no sound".to_owned() });
         };

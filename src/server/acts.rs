@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 use serde_json::Value;
+use tokio::sync::mpsc;
 use utoipa::ToSchema;
 
 use super::auth::Caller;
@@ -13,9 +14,9 @@ use super::problem::{Named, Problem, ProblemBody};
 use super::sessions::seen_by;
 use super::view::SessionView;
 use super::{Service, hold};
-use crate::alert::EventKind;
 use crate::alert::event::rfc3339;
 use crate::alert::journal::{Receipt, Role, SessionState};
+use crate::alert::{Actor, Event, EventKind};
 use crate::record::{Records, broken_off};
 use crate::run::ControlError;
 use crate::time::wall;
@@ -36,6 +37,19 @@ impl Service {
         }
         let view = self.view(id).await?;
         Err(Problem::conflict(format!("the session is {}: nothing can be changed in it any more", view.own.state)))
+    }
+
+    /// Says of a session that does not run that its consent was withdrawn, in the order of all that is told: who follows events would
+    /// learn it of a session that runs only.
+    async fn say_withdrawn(&self, id: &str, by: Actor) -> Result<(), Problem> {
+        let name = id.to_owned();
+        let (row, receipt) = self.read(move |reader| Ok((reader.session(&name)?, reader.receipt(&name)?))).await?;
+        let queue = self.untold.get().and_then(mpsc::WeakSender::upgrade);
+        let (Some(row), None, Some(queue)) = (row, receipt, queue) else { return Ok(()) };
+        let event = Event::withdrawal(id.into(), row.source.into(), by, wall());
+        // Where nobody takes events for now, the journal says it alone.
+        let said = async { Ok(_ = queue.try_send(event)) };
+        self.until(id, |kind| matches!(kind, EventKind::SessionWithdrawn(_)), LAST_EVENTS, said).await
     }
 
     /// Deletes clips that were recorded of a session, which the watch does itself only while the session runs.
@@ -232,6 +246,9 @@ pub(super) async fn withdraw(
         } else {
             withdraw.await?;
         }
+    }
+    if !runs {
+        service.say_withdrawn(&id, caller.actor()).await?;
     }
     hold(&service.live).forget(&id);
     service.closed(&id).await;

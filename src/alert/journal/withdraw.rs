@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use super::queue::{Entry, Job, Shared};
 use super::{Call, Journal, JournalError, Receipt, store, wait};
-use crate::alert::{Actor, Event, EventKind};
+use crate::alert::{Actor, Event};
 
 impl Journal {
     /// Deletes events, windows, votes, alerts, feedback and undelivered rows of a session, in memory at once and in the file
@@ -38,10 +38,7 @@ impl Journal {
             let id: Arc<str> = session.into();
             let said = state.withdrawn.get(&id).cloned();
             let said = said.unwrap_or_else(|| {
-                let kind = EventKind::SessionWithdrawn(by);
-                let scope = format!("{session}.withdrawn").into();
-                let event = Event { session: Some(id), ..Event::outside(scope, 0, source, kind, now) };
-                let taken = state.take(vec![event]);
+                let taken = state.take(vec![Event::withdrawal(id, source, by, now)]);
                 state.jobs.push_back(Job::Events(taken.queued.clone(), None));
                 taken.told.into_iter().next().unwrap_or_else(|| unreachable!("the session was not withdrawn before"))
             });

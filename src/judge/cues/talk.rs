@@ -12,7 +12,7 @@ const DEPTH_DB: f32 = 25.0;
 /// Shorter sounds are clicks, in frames (Praat's "minimum sounding duration", 0.1 s).
 const SHORTEST_SOUND: usize = 10;
 /// Silences from here on are pauses, in amplitudes: 0.25 s (Goldman-Eisler 1968); shorter ones belong to articulation.
-const SHORTEST_PAUSE: i64 = 4_000;
+pub(super) const SHORTEST_PAUSE: i64 = 4_000;
 /// Longer silences may be the other's turn, in amplitudes: 3 s.
 const LONGEST_PAUSE: i64 = 48_000;
 
@@ -72,6 +72,12 @@ impl Talk {
             *self = Self::default();
         }
         goes_on
+    }
+
+    /// Of a window it is not known where the speaker sounds: no pause reaches into it or out of it.
+    pub(super) fn unheard(&mut self, continuity: u32, start: i64, length: usize) {
+        self.runs.clear();
+        self.place = Some((continuity, start, start + i64::try_from(length).unwrap_or(i64::MAX)));
     }
 
     /// Takes in a window's sounding frames and returns the pauses that end in it, in seconds. A pause is known only

@@ -47,6 +47,28 @@ fn read(index: &mut CueIndex, number: u32, sound: &[i16]) -> Result<CueReading, 
 }
 
 #[test]
+fn missing_sound_is_no_pause_in_its_window_nor_in_the_next() {
+    let mut index = index();
+    // Silence from 3 s on, of which the stream says that it never came.
+    let holed = talk(&[(0.0, 3.0)]);
+    let at = |number: u32, sound: &[i16], missing: i64| Window {
+        sound_missing: MediaTime::from_millis(missing),
+        ..window(0, number, 0, Some(sound.to_vec()))
+    };
+    let told = index.read(&at(0, &holed, 2_000), &heard(&holed)).unwrap_err();
+    assert_eq!(told.reason, AbstentionReason::InsufficientEvidence);
+    assert!(told.detail.contains("2.0 s of its sound are missing"), "{}", told.detail);
+    let steady = talk(&[(0.5, 5.0)]);
+    let after = |index: &mut CueIndex| index.values(&at(1, &steady, 0), &heard(&steady)).unwrap().long_pause;
+    assert_eq!(after(&mut index), Some(0.0), "what ends there began in the hole");
+    // Had it been silent, there would be a pause.
+    index.read(&at(0, &holed, 0), &heard(&holed)).unwrap();
+    assert!(after(&mut index).is_some_and(|pause| pause > 2.0));
+    // A few lost packets are shorter than any pause.
+    assert!(index.read(&at(0, &steady, 240), &heard(&steady)).is_ok());
+}
+
+#[test]
 fn steady_talk_scores_low_and_broken_talk_high() {
     let mut index = index();
     let threshold = index.weights().threshold;

@@ -146,8 +146,10 @@ fn case_8_rtp_times_wrap() {
         seen.values().take(4).filter(|window| window.0).count() as u64,
     );
     let judged = run.events_of(JUDGED);
-    let missing: i64 = judged.iter().filter(|event| is_whole(event)).map(missing_pictures).sum();
-    case.row("pictures missing in whole windows", "0", &missing.to_string(), missing == 0);
+    let missing: Vec<i64> = judged.iter().filter(|event| is_whole(event)).map(missing_pictures).collect();
+    // A picture that comes at the edge of two windows, within what its time is rounded by, may be one more of either.
+    let ok = missing.iter().all(|missing| (-1..=0).contains(missing));
+    case.row("pictures missing in each whole window", "0, or one more than expected", &format!("{missing:?}"), ok);
     let silent = judged.iter().map(|event| event["data"]["quality"]["sound_missing_secs"].as_f64().unwrap());
     // The first block of sound may come after the first picture.
     let silent = silent.skip(1).fold(0.0, f64::max);

@@ -36,6 +36,31 @@ fn who_comes_back_gets_everything_that_was_missed_once_and_in_order() {
 }
 
 #[test]
+fn who_follows_events_hears_of_a_withdrawal_after_the_end_once_and_in_its_place() {
+    let service = Service::start("[window]\nwindow_secs = 1\n");
+    let token = service.token("op", "operator");
+    let over = made(&service, &token, &camera("test:"));
+    let all = service.follow("/v1/events?after=0", &token);
+    all.wait_for("its first window", |told| told.kind.starts_with("ah.window.") && told.data["subject"] == *over);
+    service.post(&format!("/v1/sessions/{over}/end"), &token, &serde_json::json!({})).ok();
+    let runs = made(&service, &token, &camera("test:"));
+    let of_session = service.follow(&format!("/v1/sessions/{over}/events"), &token);
+    let withdraw =
+        || service.post(&format!("/v1/sessions/{over}/withdraw"), &token, &serde_json::json!({})).ok().json();
+    let receipt = withdraw();
+    let said = all.wait_for("the word of it", |told| told.kind == "ah.session.withdrawn.v1");
+    assert_eq!(said.data["subject"], *over);
+    of_session.wait_for("the same", |told| told.id == said.id);
+    assert_eq!(withdraw()["id"], receipt["id"]);
+    let after = all.told().len();
+    wait_until(LIMIT, "the other session to go on", || (all.told().len() > after + 3).then_some(()));
+    let told = all.told();
+    assert_eq!(told.iter().filter(|told| told.kind == "ah.session.withdrawn.v1").count(), 1, "it is said once");
+    assert!(told.windows(2).all(|pair| pair[0].id < pair[1].id));
+    assert!(told.iter().any(|told| told.id > said.id && told.data["subject"] == *runs));
+}
+
+#[test]
 fn metrics_count_what_the_events_say() {
     let service = Service::start("[window]\nwindow_secs = 1\n");
     let token = service.token("op", "operator");
