@@ -19,9 +19,12 @@ use crate::kit::wav;
 const KILLS: usize = 20;
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// Runs it for a time drawn from these milliseconds, then kills it. False: it had come to its end.
-fn killed(run: Run, millis: std::ops::Range<u64>, random: &mut Pcg64) -> bool {
-    let run = run.start();
+/// Runs it for a time drawn from these milliseconds, after it got so far, then kills it. False: it had come to its end.
+fn killed(run: Run, so_far: impl Fn() -> bool, millis: std::ops::Range<u64>, random: &mut Pcg64) -> bool {
+    let mut run = run.start();
+    if run.wait_until_or_end(LIMIT, "it to get so far", |_| so_far().then_some(())).is_none() {
+        return false;
+    }
     std::thread::sleep(Duration::from_millis(random.random_range(millis))); // the random moment
     run.signal("KILL");
     run.finish(LIMIT).code != Some(0)
@@ -38,12 +41,13 @@ fn case_19_an_evaluation_is_killed_twenty_times() {
     let all = endpoint.requests().len();
     endpoint.forget();
     // So slow that the kills find it at work; some are before its first question.
-    endpoint.set(Mode::Delay(Duration::from_millis(900)));
+    endpoint.set(Mode::Delay(Duration::from_millis(1300)));
     let mut random = Pcg64::seed_from_u64(19);
     let mut stood = BTreeSet::new();
     let mut kills = 0;
     for _ in 0..KILLS {
-        kills += usize::from(killed(place.eval(&dataset(), &broken, &["--no-canary"]), 300..3500, &mut random));
+        kills +=
+            usize::from(killed(place.eval(&dataset(), &broken, &["--no-canary"]), || true, 300..3500, &mut random));
         let text = std::fs::read_to_string(broken.join("samples.jsonl")).unwrap_or_default();
         stood.insert(text.matches('\n').count());
     }
@@ -137,7 +141,13 @@ fn case_19_a_preparation_is_killed_twenty_times() {
     for n in 0..KILLS {
         // Two at a time at most kills; what is done stays done, so the later kills find less to do.
         let jobs = if n % 2 == 0 { "1" } else { "2" };
-        kills += usize::from(killed(prepare(out.path(), jobs), 20..700, &mut random));
+        // Each fifth comes when there is a clip more, so that the kills find different states however fast the machine is.
+        let there = || std::fs::read_dir(clips(out.path())).into_iter().flatten().flatten();
+        let count = || there().filter(|entry| whole.contains_key(&*entry.file_name().to_string_lossy())).count();
+        let before = count();
+        let (waits, millis) = if n % 5 == 4 { (true, 0..50) } else { (false, 20..400) };
+        let so_far = || !waits || count() > before;
+        kills += usize::from(killed(prepare(out.path(), jobs), so_far, millis, &mut random));
         wrong.extend(partial(&clips(out.path()), &whole, &mut seen));
         stood.insert(seen.len());
     }

@@ -197,17 +197,33 @@ impl Running {
     /// As [`Running::wait_for`].
     #[track_caller]
     pub fn wait_until<T>(&mut self, limit: Duration, what: &str, ready: impl Fn(&Self) -> Option<T>) -> T {
+        let found = self.wait_until_or_end(limit, what, ready);
+        let tell = || format!("stderr:\n{}\nstdout:\n{}", self.stderr(), self.stdout());
+        found.unwrap_or_else(|| panic!("the program ended before {what}; {}", tell()))
+    }
+
+    /// The same; None: the program ended before.
+    ///
+    /// # Panics
+    /// At the limit.
+    #[track_caller]
+    pub fn wait_until_or_end<T>(
+        &mut self,
+        limit: Duration,
+        what: &str,
+        ready: impl Fn(&Self) -> Option<T>,
+    ) -> Option<T> {
         let start = Instant::now();
         loop {
             let over = self.child.try_wait().expect("child").is_some();
             if over {
                 self.readers.drain(..).for_each(|reader| reader.join().expect("reader"));
             }
-            if let Some(found) = ready(self) {
+            let found = ready(self);
+            if found.is_some() || over {
                 return found;
             }
             let tell = || format!("stderr:\n{}\nstdout:\n{}", self.stderr(), self.stdout());
-            assert!(!over, "the program ended before {what}; {}", tell());
             assert!(start.elapsed() < limit, "waited {limit:?} for {what}; {}", tell());
             std::thread::sleep(Duration::from_millis(5));
         }
