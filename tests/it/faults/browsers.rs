@@ -21,6 +21,8 @@ use crate::kit::wait_until;
 const SESSIONS: usize = 160;
 /// Browsers that vanish.
 const BROWSERS: usize = 1000;
+/// What is measured is compared with what it was after so many of them.
+const WARM_UP: usize = 3 * SESSIONS;
 /// So many are on their way at once.
 const AT_ONCE: usize = 8;
 /// Datagrams that a browser sends before it is gone: it is connected, and half a second of its media came.
@@ -191,10 +193,11 @@ fn case_13_a_thousand_browsers_vanish() {
     let media = units(&Coding::Vp8.make(Recipe::new(3.0)), Coding::Vp8);
     let all: Vec<Invited> = (0..SESSIONS).map(|_| invite(&service, &operator)).collect();
 
-    // Every session was used once: what a source keeps for itself is there.
-    let mut held = vanish_all(&service, &all, &media, SESSIONS);
+    // Every session was used three times: what a source keeps for itself is there, and memory that is used again has grown to what
+    // several browsers at once need. It was flat from there on to 1,440 (300, 301, 296 and 295 MiB; 267 after the first time).
+    let mut held = vanish_all(&service, &all, &media, WARM_UP);
     let (mut before, memory_before) = (Held::at_rest(&service), resident_mib(&service.run));
-    held.extend(vanish_all(&service, &all, &media, BROWSERS - SESSIONS));
+    held.extend(vanish_all(&service, &all, &media, BROWSERS - WARM_UP));
     let (mut after, memory_after) = (Held::at_rest(&service), resident_mib(&service.run));
 
     case.exactly("browsers that vanished and were freed", BROWSERS as u64, held.len() as u64);
@@ -205,13 +208,13 @@ fn case_13_a_thousand_browsers_vanish() {
     let kinds =
         [("threads", &before.threads, &after.threads), ("descriptors", &before.descriptors, &after.descriptors)];
     for (kind, before, after) in kinds {
-        let what = format!("{kind} at rest after {SESSIONS} and after {BROWSERS}");
+        let what = format!("{kind} at rest after {WARM_UP} and after {BROWSERS}");
         let (n, m, changes) = (total(before), total(after), changes(before, after));
         let measured = if n == m { format!("{n} and {m}") } else { format!("{n} and {m} ({changes})") };
         case.row(&what, "no more", &measured, m <= n);
     }
     let measured = format!("{memory_before} and {memory_after} MiB");
-    case.row("memory at rest, the same", "32 MiB more", &measured, memory_after <= memory_before + 32);
+    case.row("memory at rest, the same", "16 MiB more", &measured, memory_after <= memory_before + 16);
     let peak = peak_mib(&service.run);
     let mut left = After::serve(&service, &admin, &[]);
     left.memory = Some((peak, 24 * SESSIONS as u64));
