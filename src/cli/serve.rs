@@ -135,14 +135,12 @@ fn reconfigure(options: &Options, running: &Config) -> Result<Config, String> {
 /// Where it is, once it is there.
 fn say(config: &Config, at: &Listening) {
     let media: Vec<_> = at.media.iter().map(ToString::to_string).collect();
+    let (url, media) = (&at.public_url, media.join(", "));
     // In one piece: who waits for the first line may look for the others at once.
     eprint!(
-        "listening on {}\n  dashboard  {}/\n  API        {}/v1/openapi.json\n  browsers   send media to UDP {}\n  \
+        "listening on {}\n  dashboard  {url}/\n  API        {url}/v1/openapi.json\n  browsers   send media to UDP {media}\n  \
          journal    {}\nEverything but /livez and the participant's page needs a token: `ahwatch token create --help`.\n",
         at.api,
-        at.public_url,
-        at.public_url,
-        media.join(", "),
         config.journal.path.display()
     );
 }

@@ -27,6 +27,7 @@ pub use weights::{WEIGHTS_FILE, Weights, WeightsError};
 
 use super::{Abstention, AbstentionReason, Answer, CueReading, Vote};
 use crate::gate::faces::THRESHOLD;
+use crate::gate::speech::position;
 use crate::gate::{Face, MeasureError, Measures};
 use crate::time;
 use crate::window::Window;
@@ -133,13 +134,19 @@ impl CueIndex {
         &self.weights
     }
 
-    /// The cues of the next window; None when it has no sound.
-    pub fn values(&mut self, window: &Window, measures: &Measures) -> Option<Values> {
-        let (sound, speech) = (window.sound.as_ref()?, measures.speech.as_ref()?);
-        let start = crate::gate::speech::position(window.media.start());
+    /// Where the next window begins, in amplitudes of the continuity. What was carried is forgotten if it does not go on there.
+    fn enter(&mut self, window: &Window) -> i64 {
+        let start = position(window.media.start());
         if !self.talk.goes_on(window.id.continuity, start) {
             self.pitches.clear();
         }
+        start
+    }
+
+    /// The cues of the next window; None when it has no sound.
+    pub fn values(&mut self, window: &Window, measures: &Measures) -> Option<Values> {
+        let (sound, speech) = (window.sound.as_ref()?, measures.speech.as_ref()?);
+        let start = self.enter(window);
         let track = self.analyser.track(sound);
         let sounding = talk::sounding(&track, speech);
         let pauses = self.talk.pauses(window.id.continuity, start, sound.len(), &sounding);
@@ -188,12 +195,8 @@ impl CueIndex {
     /// The window has no sound, or too little speech; or so much of its sound is missing that the hole would be taken for a pause.
     pub fn read(&mut self, window: &Window, measures: &Measures) -> Result<CueReading, Abstention> {
         let missing = window.sound_missing;
-        if let Some(sound) = window.sound.as_ref().filter(|_| crate::gate::speech::position(missing) >= SHORTEST_PAUSE)
-        {
-            let start = crate::gate::speech::position(window.media.start());
-            if !self.talk.goes_on(window.id.continuity, start) {
-                self.pitches.clear();
-            }
+        if let Some(sound) = window.sound.as_ref().filter(|_| position(missing) >= SHORTEST_PAUSE) {
+            let start = self.enter(window);
             self.talk.unheard(window.id.continuity, start, sound.len());
             let detail =
                 format!("{:.1} s of its sound are missing, and might be taken for a pause", missing.as_secs_f64());

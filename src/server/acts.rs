@@ -6,7 +6,6 @@ use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 use serde_json::Value;
-use tokio::sync::mpsc;
 use utoipa::ToSchema;
 
 use super::auth::Caller;
@@ -44,8 +43,7 @@ impl Service {
     async fn say_withdrawn(&self, id: &str, by: Actor) -> Result<(), Problem> {
         let name = id.to_owned();
         let (row, receipt) = self.read(move |reader| Ok((reader.session(&name)?, reader.receipt(&name)?))).await?;
-        let queue = self.untold.get().and_then(mpsc::WeakSender::upgrade);
-        let (Some(row), None, Some(queue)) = (row, receipt, queue) else { return Ok(()) };
+        let (Some(row), None, Some(queue)) = (row, receipt, self.queue()) else { return Ok(()) };
         let event = Event::withdrawal(id.into(), row.source.into(), by, wall());
         // Where nobody takes events for now, the journal says it alone.
         let said = async { Ok(_ = queue.try_send(event)) };

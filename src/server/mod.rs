@@ -178,6 +178,11 @@ impl Service {
         let _ = self.untold.set(events.downgrade());
     }
 
+    /// Where events wait to be told. None: nothing more is told.
+    fn queue(&self) -> Option<mpsc::Sender<Event>> {
+        self.untold.get().and_then(mpsc::WeakSender::upgrade)
+    }
+
     /// Everything was told: event streams end, once they have sent it.
     pub fn end_streams(&self) {
         self.over.send_replace(true);
@@ -233,8 +238,7 @@ impl Service {
             panel.judges().iter().zip(proofs).map(|(j, proof)| (j.config().name.to_string(), !panel.sets_aside(proof)))
         });
         let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-        let queue = self.untold.get().and_then(mpsc::WeakSender::upgrade);
-        let untold = queue.map_or(0, |queue| count((queue.max_capacity() - queue.capacity()) as u64));
+        let untold = self.queue().map_or(0, |queue| count((queue.max_capacity() - queue.capacity()) as u64));
         Snapshot {
             sources: configured.chain(added).collect(),
             sessions: sessions.into_iter().collect(),

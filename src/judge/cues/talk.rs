@@ -76,8 +76,8 @@ impl Talk {
 
     /// Of a window it is not known where the speaker sounds: no pause reaches into it or out of it.
     pub(super) fn unheard(&mut self, continuity: u32, start: i64, length: usize) {
+        self.pauses(continuity, start, length, &[]);
         self.runs.clear();
-        self.place = Some((continuity, start, start + i64::try_from(length).unwrap_or(i64::MAX)));
     }
 
     /// Takes in a window's sounding frames and returns the pauses that end in it, in seconds. A pause is known only

@@ -167,6 +167,11 @@ impl Running {
         self.err.lock().expect("reader").clone()
     }
 
+    /// Both, for who looks why something did not happen.
+    fn said(&self) -> String {
+        format!("stderr:\n{}\nstdout:\n{}", self.stderr(), self.stdout())
+    }
+
     /// Events so far, from whole lines.
     pub fn events(&self) -> Vec<Value> {
         let out = self.stdout();
@@ -198,8 +203,7 @@ impl Running {
     #[track_caller]
     pub fn wait_until<T>(&mut self, limit: Duration, what: &str, ready: impl Fn(&Self) -> Option<T>) -> T {
         let found = self.wait_until_or_end(limit, what, ready);
-        let tell = || format!("stderr:\n{}\nstdout:\n{}", self.stderr(), self.stdout());
-        found.unwrap_or_else(|| panic!("the program ended before {what}; {}", tell()))
+        found.unwrap_or_else(|| panic!("the program ended before {what}; {}", self.said()))
     }
 
     /// The same; None: the program ended before.
@@ -223,8 +227,7 @@ impl Running {
             if found.is_some() || over {
                 return found;
             }
-            let tell = || format!("stderr:\n{}\nstdout:\n{}", self.stderr(), self.stdout());
-            assert!(start.elapsed() < limit, "waited {limit:?} for {what}; {}", tell());
+            assert!(start.elapsed() < limit, "waited {limit:?} for {what}; {}", self.said());
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -253,7 +256,7 @@ impl Running {
             }
             if start.elapsed() > limit {
                 let _ = self.child.kill();
-                panic!("still running after {limit:?}; stderr:\n{}\nstdout:\n{}", self.stderr(), self.stdout());
+                panic!("still running after {limit:?}; {}", self.said());
             }
             std::thread::sleep(Duration::from_millis(5));
         };

@@ -3,17 +3,23 @@
 use std::time::Duration;
 
 use super::{camera, made};
-use crate::kit::service::Service;
+use crate::kit::service::{Reader, Service};
 use crate::kit::wait_until;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-#[test]
-fn who_comes_back_gets_everything_that_was_missed_once_and_in_order() {
+/// A service with one session, whose windows are a second long; an operator's token; the session; who reads all events from the first.
+fn followed() -> (Service, String, String, Reader) {
     let service = Service::start("[window]\nwindow_secs = 1\n");
     let token = service.token("op", "operator");
     let id = made(&service, &token, &camera("test:"));
     let all = service.follow("/v1/events?after=0", &token);
+    (service, token, id, all)
+}
+
+#[test]
+fn who_comes_back_gets_everything_that_was_missed_once_and_in_order() {
+    let (service, token, id, all) = followed();
     wait_until(LIMIT, "five events", || (all.told().len() >= 5).then_some(()));
     let seen = all.told();
     // From the middle on, as a browser that lost its connection.
@@ -37,10 +43,7 @@ fn who_comes_back_gets_everything_that_was_missed_once_and_in_order() {
 
 #[test]
 fn who_follows_events_hears_of_a_withdrawal_after_the_end_once_and_in_its_place() {
-    let service = Service::start("[window]\nwindow_secs = 1\n");
-    let token = service.token("op", "operator");
-    let over = made(&service, &token, &camera("test:"));
-    let all = service.follow("/v1/events?after=0", &token);
+    let (service, token, over, all) = followed();
     all.wait_for("its first window", |told| told.kind.starts_with("ah.window.") && told.data["subject"] == *over);
     service.post(&format!("/v1/sessions/{over}/end"), &token, &serde_json::json!({})).ok();
     let runs = made(&service, &token, &camera("test:"));
@@ -62,10 +65,7 @@ fn who_follows_events_hears_of_a_withdrawal_after_the_end_once_and_in_its_place(
 
 #[test]
 fn metrics_count_what_the_events_say() {
-    let service = Service::start("[window]\nwindow_secs = 1\n");
-    let token = service.token("op", "operator");
-    let id = made(&service, &token, &camera("test:"));
-    let events = service.follow("/v1/events?after=0", &token);
+    let (service, token, id, events) = followed();
     wait_until(LIMIT, "three windows", || (events.told().len() >= 4).then_some(()));
     service.post(&format!("/v1/sessions/{id}/end"), &token, &serde_json::json!({})).ok();
     events.wait_for("the end", |told| told.kind == "ah.session.ended.v1");
