@@ -88,8 +88,11 @@ fn cutting_of(live: bool, config: &Config) -> Cutting {
     }
 }
 
-/// Sources on one machine start this much apart: servers of many cameras take few new connections a second.
-const STEP: Duration = Duration::from_millis(100);
+/// Sources on one machine start this much apart: servers of many cameras take few new connections a second. So no more than eight
+/// start in any second, with jitter and all: what a server refuses is tried again after waits that grow, and comes up last.
+const STEP: Duration = Duration::from_millis(140);
+/// Of the step, to either side.
+const JITTER: f64 = 0.2;
 
 /// Spreads the starts of live sources, by host and with jitter; the first of each starts at once.
 pub(super) fn stagger<'a>(specs: impl Iterator<Item = &'a mut Spec>) {
@@ -99,10 +102,15 @@ pub(super) fn stagger<'a>(specs: impl Iterator<Item = &'a mut Spec>) {
         let host = format!("{}:{}", url.host_str().unwrap_or_default(), url.port().unwrap_or(554));
         let before = hosts.entry(host).or_default();
         if *before > 0 {
-            spec.delay = STEP.mul_f64(f64::from(*before) + rand::rng().random_range(-0.5..0.5));
+            spec.delay = start(*before, rand::rng().random_range(-JITTER..JITTER));
         }
         *before += 1;
     }
+}
+
+/// When a source starts before which so many on the same machine do; `jitter` is of the step.
+fn start(before: u32, jitter: f64) -> Duration {
+    STEP.mul_f64(f64::from(before) + jitter)
 }
 
 /// What all sources share. Kept over a new configuration as far as that says the same, so that limits, connections and loaded
@@ -210,4 +218,19 @@ fn measurers(config: &Config) -> Result<Vec<Measurer>, RunError> {
     // A source has one window at the desk at a time.
     let threads = (cores / CORES_A_THREAD).clamp(1, MOST_THREADS).min(config.sources.len().max(1));
     (0..threads).map(|_| Ok(Measurer::new(&models)?)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_than_eight_sources_start_in_any_second_and_sixty_four_have_started_in_ten() {
+        for first in 1..56 {
+            // The first as late and the ninth as early as they can be.
+            let between = start(first + 8, -JITTER).checked_sub(start(first, JITTER)).unwrap();
+            assert!(between > Duration::from_secs(1), "{between:?}");
+        }
+        assert!(start(63, JITTER) < Duration::from_secs(10));
+    }
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::after::{After, peak_mib};
 use super::case::Case;
 use super::secrets::Secrets;
-use crate::kit::endpoint::{Endpoint, Judge};
+use crate::kit::endpoint::{Endpoint, Judge, Mode as Answers};
 use crate::kit::media::Recipe;
 use crate::kit::proxy::{Mode, Proxy};
 use crate::kit::rtsp::{Camera, Show};
@@ -385,8 +385,12 @@ fn case_12_sixty_four_at_once() {
         .collect();
     let began = Instant::now();
     let mut scene = Scene::start(&sources, |run| run);
+    // The first cameras are judged while the last start: 12.7 to 16.7 s with a judge that decodes all, unoptimised, on the same cores.
+    scene.endpoint.set(Answers::Blind);
     let started = "\"type\":\"ah.session.started.v1\"";
     scene.run.wait_until(LIMIT, "a session of every camera", |run| {
+        // Not all the time: reading what it said would take the processor from what is measured.
+        std::thread::sleep(Duration::from_millis(50));
         (run.stdout().matches(started).count() == 64).then_some(())
     });
     case.within("all are live after", Duration::from_secs(15), began.elapsed());

@@ -70,6 +70,8 @@ impl Judge {
 pub enum Mode {
     /// Decodes and answers.
     Ok,
+    /// Answers No without decoding what it was sent: where that would take the processor from what is measured.
+    Blind,
     /// Answers after so long.
     Delay(Duration),
     /// Refuses with a status, extra headers and a body.

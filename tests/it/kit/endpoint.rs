@@ -353,6 +353,10 @@ async fn answer(shared: &Shared, model: &str, request: Value, note: &Note<'_>) -
         let page = axum::response::Html("<html><body><h1>502 Bad Gateway</h1></body></html>");
         return (page.into_response(), "html".into());
     }
+    if matches!(mode, Mode::Blind) {
+        let reply = super::reply::Reply::new(model, false, judge.p_yes);
+        return (axum::Json(reply.body(&request)).into_response(), reply.text);
+    }
     let (parts, request) = (request.clone(), request);
     let decoded =
         tokio::task::spawn_blocking(move || clip::decode(&parts)).await.unwrap_or_else(|error| Err(error.to_string()));
