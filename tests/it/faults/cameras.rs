@@ -385,7 +385,7 @@ fn case_12_sixty_four_at_once() {
         .collect();
     let began = Instant::now();
     let mut scene = Scene::start(&sources, |run| run);
-    // The first cameras are judged while the last start: 12.7 to 16.7 s with a judge that decodes all, unoptimised, on the same cores.
+    // The first cameras are judged while the last start: 11.4 to 16.7 s with a judge that decodes all, unoptimised, on the same cores.
     scene.endpoint.set(Answers::Blind);
     let started = "\"type\":\"ah.session.started.v1\"";
     scene.run.wait_until(LIMIT, "a session of every camera", |run| {

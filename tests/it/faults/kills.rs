@@ -180,9 +180,9 @@ fn case_19_serve_is_killed_at_a_hundred_system_calls() {
     case.row("kills that met their call", "100, at least 10 of each", &measured, all_met);
     case.row(
         "acknowledged alerts lost",
-        "0, of at least 30",
+        "0, of at least 50",
         &format!("{lost} of {}", all.len()),
-        lost == 0 && all.len() >= 30,
+        lost == 0 && all.len() >= 50,
     );
     case.row("duplicates", "have the same id and body", &format!("{again} of {} deliveries", taken.len()), true);
     let verified = ahwatch(["journal", "verify", "--json", "--config", &file]).env("HOOK", SECRET).finish(LIMIT);

@@ -3,9 +3,6 @@
 //! The first 50 ms of a block sweep 400 to 3,600 Hz; a matched filter finds the sweep to the sample. The other 150 ms hold
 //! six tones, one of sixteen in each of six bands: four nibbles of block number, the four marks, a four-bit check.
 //! So a block says which source time it came from, its chirp says exactly where, and a cut anywhere does no harm.
-//!
-//! The two innermost loops of the reader count by hand: tests are not optimised, where each step of an iterator is a call or
-//! two, and reading was most of what 64 cameras and their judge had to do.
 
 use std::f64::consts::PI;
 use std::ops::Range;
@@ -122,15 +119,11 @@ static TEMPLATE: LazyLock<Vec<f32>> =
 /// Normalised correlation with the sweep at `at`, -1 to 1.
 fn likeness(samples: &[f32], at: usize) -> f64 {
     let Some(part) = samples.get(at..at + CHIRP) else { return 0.0 };
-    let template = TEMPLATE.as_slice();
     let (mut cross, mut energy, mut own) = (0f32, 0f32, 0f32);
-    let mut n = 0;
-    while n < CHIRP {
-        let (a, b) = (part[n], template[n]);
+    for (a, b) in part.iter().zip(TEMPLATE.iter()) {
         cross += a * b;
         energy += a * a;
         own += b * b;
-        n += 1;
     }
     if energy < 1e-2 { 0.0 } else { f64::from(cross / (energy * own).sqrt()) }
 }
@@ -144,12 +137,8 @@ fn best(samples: &[f32], range: Range<usize>) -> (usize, f64) {
 fn power(samples: &[f64], frequency: f64) -> f64 {
     let k = 2.0 * (2.0 * PI * frequency / RATE as f64).cos();
     let (mut s1, mut s2) = (0.0, 0.0);
-    let mut n = 0;
-    while n < samples.len() {
-        let s = samples[n] + k * s1 - s2;
-        s2 = s1;
-        s1 = s;
-        n += 1;
+    for x in samples {
+        (s1, s2) = (x + k * s1 - s2, s1);
     }
     s1 * s1 + s2 * s2 - k * s1 * s2
 }
